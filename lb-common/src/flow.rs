@@ -1,0 +1,141 @@
+//! Tracked flows: two entries each, one for either direction, twins of one another.
+//!
+//! Half-open flows live in an LRU hash (`half_open4`, `half_open6`), confirmed ones in a plain
+//! preallocated hash (`flows4`, `flows6`), so that a SYN flood can push out half-open flows only.
+
+/// The 5-tuple of a packet as it arrives. 16 bytes for IPv4, 40 for IPv6.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FlowKey<A> {
+    /// Network byte order.
+    pub source: A,
+    /// Network byte order.
+    pub destination: A,
+    pub source_port_be: u16,
+    pub destination_port_be: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    pub pad: [u8; 3],
+}
+const _: () = assert!(size_of::<FlowKey<crate::V4>>() == 16);
+const _: () = assert!(size_of::<FlowKey<crate::V6>>() == 40);
+
+impl<A: Copy> FlowKey<A> {
+    /// The same flow seen from the other end.
+    #[inline(always)]
+    #[must_use]
+    pub const fn reversed(&self) -> Self {
+        Self {
+            source: self.destination,
+            destination: self.source,
+            source_port_be: self.destination_port_be,
+            destination_port_be: self.source_port_be,
+            protocol: self.protocol,
+            pad: [0; 3],
+        }
+    }
+}
+
+/// What is done to a packet of a flow, and what is known of the flow. 48 bytes for IPv4, 72 for
+/// IPv6.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow<A> {
+    /// Source address after the rewrite, network byte order.
+    pub source: A,
+    /// Destination address after the rewrite, network byte order.
+    pub destination: A,
+    /// Source port after the rewrite.
+    pub source_port_be: u16,
+    /// Destination port after the rewrite.
+    pub destination_port_be: u16,
+    /// Index into `backends`.
+    pub backend_idx: u32,
+    /// When this direction's last packet passed, `CLOCK_MONOTONIC` at tick resolution.
+    pub last_seen_ns: u64,
+    /// One of [`state`].
+    pub state: u8,
+    /// One of [`side`]: which end sends the packets that this entry matches.
+    pub side: u8,
+    /// Which ends have closed: bits of [`side`].
+    pub closed_by: u8,
+    /// Bits of [`flag`].
+    pub flags: u8,
+    /// While half-open: the acknowledgement number that confirms the flow, host byte order.
+    /// While refused by a full table: the second of the last attempt.
+    pub pending: u32,
+    /// The client's next hop, learned from its packets: the interface they arrive on.
+    pub ifindex: u32,
+    /// Our MAC address on that interface.
+    pub local_mac: [u8; 6],
+    /// The MAC address that the client's packets come from.
+    pub peer_mac: [u8; 6],
+}
+const _: () = assert!(size_of::<Flow<crate::V4>>() == 48);
+const _: () = assert!(size_of::<Flow<crate::V6>>() == 72);
+
+impl<A: Copy> Flow<A> {
+    /// The key of this entry's twin: the reverse of what its packets look like once rewritten.
+    #[inline(always)]
+    #[must_use]
+    pub const fn twin_key(&self, protocol: u8) -> FlowKey<A> {
+        FlowKey {
+            source: self.destination,
+            destination: self.source,
+            source_port_be: self.destination_port_be,
+            destination_port_be: self.source_port_be,
+            protocol,
+            pad: [0; 3],
+        }
+    }
+}
+
+/// Life cycle of a TCP flow.
+pub mod state {
+    /// A SYN of the client was forwarded.
+    pub const HALF_OPEN: u8 = 1;
+    /// The backend's SYN-ACK was seen.
+    pub const SYN_ACKED: u8 = 2;
+    /// The client acknowledged the SYN-ACK.
+    pub const ESTABLISHED: u8 = 3;
+    /// One end sent FIN.
+    pub const FIN: u8 = 4;
+    /// Both ends sent FIN.
+    pub const CLOSED: u8 = 5;
+    /// One end sent RST, or the balancer did.
+    pub const RESET: u8 = 6;
+
+    /// Name as shown to people and in JSON.
+    #[must_use]
+    pub const fn name(state: u8) -> &'static str {
+        match state {
+            HALF_OPEN => "half_open",
+            SYN_ACKED => "syn_acked",
+            ESTABLISHED => "established",
+            FIN => "fin",
+            CLOSED => "closed",
+            RESET => "reset",
+            _ => "unknown",
+        }
+    }
+}
+
+/// The two ends of a flow, as bits.
+pub mod side {
+    pub const CLIENT: u8 = 1;
+    pub const BACKEND: u8 = 2;
+}
+
+/// Flags of a flow.
+pub mod flag {
+    /// The full table refused this flow, and that has been counted.
+    pub const REFUSED: u8 = 1;
+    /// The backend was the first end to send FIN: it keeps the connection in TIME-WAIT.
+    pub const BACKEND_CLOSED_FIRST: u8 = 2;
+}
+
+/// Source ports of closed flows may be given out again after this long without a packet.
+pub const REUSE_QUIET_NS: u64 = 1_000_000_000;
+/// The same where the backend closed first: TIME-WAIT lasts 60 s in Linux
+/// (`TCP_TIMEWAIT_LEN`, include/net/tcp.h).
+pub const REUSE_TIME_WAIT_NS: u64 = 60_000_000_000;

@@ -1,0 +1,159 @@
+//! What crosses the kernel boundary: map keys and values, constants, reasons and the layout's
+//! version. Both sides compile this crate, so that neither can disagree about a byte.
+//!
+//! Every shared type is `#[repr(C)]`, explicitly padded, and has its size asserted. Fields that
+//! end in `_be` are in network byte order, `_ns` are nanoseconds of `CLOCK_MONOTONIC`.
+//! Change anything here that alters a map's key, value or meaning, and [`LAYOUT_VERSION`] goes up.
+
+#![no_std]
+#![forbid(unsafe_op_in_unsafe_fn)]
+
+pub mod backend;
+pub mod flow;
+pub mod hash;
+pub mod reason;
+pub mod service;
+
+/// Version of everything that is pinned. It names the folder of the pins (`bpf/v<layout>`).
+pub const LAYOUT_VERSION: u32 = 1;
+
+/// Most backends over all services together: the length of the maps `backends` and
+/// `backend_stats`.
+pub const MAX_BACKENDS: u32 = 16_384;
+/// Most services: the length of the maps `services` and `rings`.
+pub const MAX_SERVICES: u32 = 1_024;
+/// Most vips of each address family.
+pub const MAX_VIPS: u32 = 4_096;
+/// Most source addresses for mode `nat`, over both families.
+pub const MAX_SNAT: u32 = 256;
+
+/// Slots of a service's Maglev ring; prime, as the table's fill needs (Eisenbud et al., "Maglev:
+/// A Fast and Reliable Software Network Load Balancer", NSDI 2016, section 3.4).
+pub const RING_SLOTS: u32 = 65_537;
+/// Slots in one value of a ring's map. An array map rounds each value up to 8 bytes, so single
+/// slots would double the ring's size; 16 fill one cache line.
+pub const RING_CHUNK: u32 = 16;
+/// Values of a ring's map: the last one is not full.
+pub const RING_CHUNKS: u32 = RING_SLOTS.div_ceil(RING_CHUNK);
+/// What a ring's slot holds when the service has no backend.
+pub const NO_BACKEND: u32 = u32::MAX;
+
+/// One value of a ring's map: backend indices, [`NO_BACKEND`] where there is none.
+pub type RingChunk = [u32; RING_CHUNK as usize];
+
+/// Which ring value and which place in it hold a slot.
+#[must_use]
+pub const fn ring_position(slot: u32) -> (u32, usize) {
+    (slot / RING_CHUNK, (slot % RING_CHUNK) as usize)
+}
+
+/// Names of the maps and of the program, as pinned under `DIR/bpf/v<layout>/`. A map's name is at
+/// most 15 bytes, because the kernel keeps no more.
+pub mod names {
+    pub const PROGRAM: &str = "divvy";
+    pub const SETTINGS: &str = "settings";
+    pub const VIPS4: &str = "vips4";
+    pub const VIPS6: &str = "vips6";
+    pub const SERVICES: &str = "services";
+    pub const RINGS: &str = "rings";
+    pub const BACKENDS: &str = "backends";
+    pub const SNAT: &str = "snat";
+    pub const FLOWS4: &str = "flows4";
+    pub const FLOWS6: &str = "flows6";
+    pub const HALF_OPEN4: &str = "half_open4";
+    pub const HALF_OPEN6: &str = "half_open6";
+    pub const BACKEND_STATS: &str = "backend_stats";
+    pub const REASONS: &str = "reasons";
+    pub const RST_BUDGET: &str = "rst_budget";
+
+    /// Every pinned map.
+    pub const MAPS: [&str; 14] = [
+        SETTINGS,
+        VIPS4,
+        VIPS6,
+        SERVICES,
+        RINGS,
+        BACKENDS,
+        SNAT,
+        FLOWS4,
+        FLOWS6,
+        HALF_OPEN4,
+        HALF_OPEN6,
+        BACKEND_STATS,
+        REASONS,
+        RST_BUDGET,
+    ];
+}
+
+/// IP protocol number of TCP (RFC 9293).
+pub const PROTOCOL_TCP: u8 = 6;
+/// IP protocol number of UDP (RFC 768).
+pub const PROTOCOL_UDP: u8 = 17;
+
+/// Resets that one CPU may send in a second, and the burst it may save up.
+pub const RST_PER_SECOND: u64 = 10_000;
+
+/// Token bucket of one CPU for the resets it sends.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RstBudget {
+    pub tokens: u64,
+    pub refilled_ns: u64,
+}
+const _: () = assert!(size_of::<RstBudget>() == 16);
+
+/// An IP address as the maps hold it: 32-bit words in network byte order, one for IPv4 and four
+/// for IPv6.
+pub trait Address: Copy + Eq + 'static {
+    /// The words folded into 64 bits, for hashing.
+    fn fold(self) -> u64;
+}
+
+/// IPv4: one word.
+pub type V4 = [u32; 1];
+/// IPv6: four words.
+pub type V6 = [u32; 4];
+
+impl Address for V4 {
+    #[inline(always)]
+    fn fold(self) -> u64 {
+        self[0] as u64
+    }
+}
+
+impl Address for V6 {
+    #[inline(always)]
+    fn fold(self) -> u64 {
+        let high = self[0] as u64 | (self[1] as u64) << 32;
+        let low = self[2] as u64 | (self[3] as u64) << 32;
+        high.wrapping_mul(hash::SPREAD) ^ low
+    }
+}
+
+/// Declares that user space may move these types to and from maps byte by byte.
+#[cfg(feature = "user")]
+macro_rules! pod {
+    ($($t:ty),* $(,)?) => {
+        $(
+            // SAFETY: aya asks for it to read and write map entries as bytes. Each type is
+            // `repr(C)`, holds integers and arrays of integers only, and its size assertion
+            // proves that there is no implicit padding.
+            unsafe impl aya::Pod for $t {}
+        )*
+    };
+}
+
+#[cfg(feature = "user")]
+pod!(
+    RstBudget,
+    backend::Backend,
+    backend::BackendStats,
+    flow::FlowKey<V4>,
+    flow::FlowKey<V6>,
+    flow::Flow<V4>,
+    flow::Flow<V6>,
+    service::Service,
+    service::Settings,
+    service::VipKey<V4>,
+    service::VipKey<V6>,
+);

@@ -1,0 +1,98 @@
+//! Why a packet was dropped, passed to the kernel or answered: each has a counter of its own in
+//! the map `reasons`.
+
+/// What a [`Reason`] ends in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// The packet went to the kernel.
+    Pass,
+    /// The packet was dropped.
+    Drop,
+    /// The packet was turned into an answer to its sender.
+    Answer,
+    /// No verdict of its own: something worth counting on the way.
+    Event,
+}
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, $kind:ident;)+) => {
+        /// Why a packet was not simply forwarded. Its value is the index into `reasons`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u32)]
+        pub enum Reason {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl Reason {
+            /// All reasons, in the order of their indices.
+            pub const ALL: &[Reason] = &[$(Reason::$variant,)+];
+
+            /// Name in metrics and JSON.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Reason::$variant => $name,)+ }
+            }
+
+            /// What it ends in.
+            #[inline(always)]
+            #[must_use]
+            pub const fn kind(self) -> Kind {
+                match self { $(Reason::$variant => Kind::$kind,)+ }
+            }
+
+            /// What it means, for people.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Reason::$variant => concat!($($doc),+),)+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Neither IPv4 nor IPv6, or carries a VLAN tag.
+    NotIp = "not_ip", Pass;
+    /// Not TCP.
+    NotTcp = "not_tcp", Pass;
+    /// Too short for the headers it announces.
+    Truncated = "truncated", Pass;
+    /// For no vip and of no flow.
+    NotOurs = "not_ours", Pass;
+    /// A fragment that is not the first: it has no ports to go by.
+    LaterFragment = "later_fragment", Pass;
+    /// Rewritten, but the next hop is unknown: the kernel resolves it and forwards.
+    NextHopUnknown = "next_hop_unknown", Pass;
+
+    /// TTL or hop limit would reach 0.
+    TtlExpired = "ttl_expired", Drop;
+    /// The first fragment of a datagram for a vip.
+    Fragment = "fragment", Drop;
+    /// No source port toward the backend is free.
+    PortsExhausted = "ports_exhausted", Drop;
+    /// A map refused an entry that it should have taken.
+    TableError = "table_error", Drop;
+    /// A reset was due, but the rate limit was reached.
+    RstLimited = "rst_limited", Drop;
+    /// A reset was due in answer to a reset, which RFC 9293 forbids.
+    RstForRst = "rst_for_rst", Drop;
+
+    /// Reset: neither a SYN nor of a known flow.
+    NoFlow = "no_flow", Answer;
+    /// Reset: the service has no backend up.
+    NoBackend = "no_backend", Answer;
+    /// Reset: the flow's backend is down or removed.
+    BackendDown = "backend_down", Answer;
+
+    /// A confirmed flow stayed among the half-open ones because the flow table is full.
+    FlowTableFull = "flow_table_full", Event;
+    /// A new flow.
+    FlowNew = "flow_new", Event;
+    /// A flow was confirmed.
+    FlowConfirmed = "flow_confirmed", Event;
+    /// A closed flow's source port was given to a new one before its timer ran out.
+    PortReused = "port_reused", Event;
+}
+
+/// Length of the map `reasons`; larger than needed, so that a new reason keeps the layout.
+pub const REASON_SLOTS: u32 = 64;
+const _: () = assert!(Reason::ALL.len() <= REASON_SLOTS as usize);

@@ -1,0 +1,82 @@
+//! Services, their vips, and the settings that every packet needs.
+
+use crate::{Address, hash};
+
+/// A vip: the key of `vips4` and `vips6`; the value is the service's index. 8 bytes for IPv4, 20
+/// for IPv6.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct VipKey<A> {
+    /// Network byte order.
+    pub address: A,
+    pub port_be: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    pub pad: u8,
+}
+const _: () = assert!(size_of::<VipKey<crate::V4>>() == 8);
+const _: () = assert!(size_of::<VipKey<crate::V6>>() == 20);
+
+/// One service. 8 bytes, so that an update is one store.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Service {
+    /// Backends that take new flows; with 0 a new flow is answered with RST.
+    pub eligible: u32,
+    /// One of [`mode`].
+    pub mode: u8,
+    pub pad: [u8; 3],
+}
+const _: () = assert!(size_of::<Service>() == 8);
+
+/// How packets reach the backend.
+pub mod mode {
+    /// Source and destination are both rewritten; replies come back through the balancer.
+    pub const NAT: u8 = 1;
+}
+
+/// Bits of the filter that answers "can this packet be ours?" without a table.
+pub const FILTER_BITS: usize = 32_768;
+const FILTER_WORDS: usize = FILTER_BITS / 64;
+
+/// What every packet needs to know: the only value of the map `settings`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// First source port of mode `nat`, host byte order.
+    pub port_min: u16,
+    /// Number of source ports, at least 1.
+    pub port_count: u16,
+    pub pad: u32,
+    /// One bit for each vip ([`hash::vip_bit`]) and each source address ([`hash::snat_bit`]).
+    /// A clear bit proves that a packet is not ours; a set one calls for a lookup.
+    pub filter: [u64; FILTER_WORDS],
+}
+const _: () = assert!(size_of::<Settings>() == 8 + FILTER_BITS / 8);
+
+impl Settings {
+    /// Settings under which no packet is ours.
+    #[must_use]
+    pub const fn new(port_min: u16, port_count: u16) -> Self {
+        Self {
+            port_min,
+            port_count,
+            pad: 0,
+            filter: [0; FILTER_WORDS],
+        }
+    }
+
+    /// Marks a vip as ours.
+    pub fn admit_vip<A: Address>(&mut self, vip: &VipKey<A>) {
+        self.admit(hash::vip_bit(vip.address, vip.port_be, vip.protocol));
+    }
+
+    /// Marks a source address of mode `nat` as ours.
+    pub fn admit_snat<A: Address>(&mut self, address: A) {
+        self.admit(hash::snat_bit(address));
+    }
+
+    fn admit(&mut self, bit: usize) {
+        self.filter[bit / 64] |= 1 << (bit % 64);
+    }
+}
