@@ -15,9 +15,8 @@ pub struct FlowKey<A> {
     pub destination: A,
     pub source_port_be: u16,
     pub destination_port_be: u16,
-    /// IP protocol number.
-    pub protocol: u8,
-    pub pad: [u8; 3],
+    /// IP protocol number. As wide as the padding would be, because eBPF has no short fills.
+    pub protocol: u32,
 }
 const _: () = assert!(size_of::<FlowKey<crate::V4>>() == 16);
 const _: () = assert!(size_of::<FlowKey<crate::V6>>() == 40);
@@ -33,7 +32,6 @@ impl<A: Copy> FlowKey<A> {
             source_port_be: self.destination_port_be,
             destination_port_be: self.source_port_be,
             protocol: self.protocol,
-            pad: [0; 3],
         }
     }
 }
@@ -93,14 +91,13 @@ impl<A: Copy> Flow<A> {
     /// The key of this entry's twin: the reverse of what its packets look like once rewritten.
     #[inline(always)]
     #[must_use]
-    pub const fn twin_key(&self, protocol: u8) -> FlowKey<A> {
+    pub const fn twin_key(&self, protocol: u32) -> FlowKey<A> {
         FlowKey {
             source: self.destination,
             destination: self.source,
             source_port_be: self.destination_port_be,
             destination_port_be: self.source_port_be,
             protocol,
-            pad: [0; 3],
         }
     }
 }

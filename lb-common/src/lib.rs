@@ -109,6 +109,8 @@ pub trait Address: Copy + Eq + 'static {
     fn fold(self) -> u64;
     /// Equality word by word: `==` on arrays may become a call of `bcmp`, which eBPF has not.
     fn same(self, other: Self) -> bool;
+    /// A copy made word by word, because one of the whole may become a call of `memmove`.
+    fn copied(&self) -> Self;
 }
 
 /// IPv4: one word.
@@ -126,6 +128,11 @@ impl Address for V4 {
     fn same(self, other: Self) -> bool {
         self[0] == other[0]
     }
+
+    #[inline(always)]
+    fn copied(&self) -> Self {
+        *self
+    }
 }
 
 impl Address for V6 {
@@ -139,6 +146,12 @@ impl Address for V6 {
     #[inline(always)]
     fn same(self, other: Self) -> bool {
         self[0] == other[0] && self[1] == other[1] && self[2] == other[2] && self[3] == other[3]
+    }
+
+    #[inline(always)]
+    fn copied(&self) -> Self {
+        let [a, b, c, d] = *self;
+        [a, b, c, d]
     }
 }
 

@@ -1,5 +1,7 @@
 //! Answers that the balancer gives itself: resets (RFC 9293, section 3.10.7.1), within a budget.
 
+use core::hint::black_box;
+
 use aya_ebpf::{
     helpers::{bpf_ktime_get_coarse_ns, bpf_xdp_adjust_tail},
     programs::XdpContext,
@@ -46,7 +48,10 @@ fn try_reset(ctx: &XdpContext) -> Result<(), Reason> {
         }
         _ => return Err(Reason::NotIp),
     };
-    let excess = (ctx.data_end() - ctx.data()) as i32 - length as i32;
+    // Hidden from the optimizer, which would subtract the frame's end from a sum: the verifier
+    // allows arithmetic on that pointer only as the first operand.
+    let frame_length = black_box(ctx.data_end() - ctx.data()) as i32;
+    let excess = frame_length - length as i32;
     // SAFETY: the context is the one this program was started with; no view is used afterwards.
     if unsafe { bpf_xdp_adjust_tail(ctx.ctx, -excess) } != 0 {
         return Err(Reason::TableError);

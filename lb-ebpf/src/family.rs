@@ -24,7 +24,7 @@ pub trait Family: 'static {
     fn half_open() -> &'static LruHashMap<FlowKey<Self::Address>, Flow<Self::Address>>;
     fn backend_address(backend: &Backend) -> Self::Address;
     /// A value of the map `snat` as an address of this family.
-    fn snat_address(words: &V6) -> Self::Address;
+    fn snat_address(address: &V6) -> Self::Address;
     /// This CPU's scratch for a new flow.
     fn draft() -> Option<*mut Draft<Self::Address>>;
 }
@@ -59,8 +59,8 @@ impl Family for Inet {
     }
 
     #[inline(always)]
-    fn snat_address(words: &V6) -> V4 {
-        [words[0]]
+    fn snat_address(address: &V6) -> V4 {
+        [address[0]]
     }
 
     #[inline(always)]
@@ -90,12 +90,12 @@ impl Family for Inet6 {
 
     #[inline(always)]
     fn backend_address(backend: &Backend) -> V6 {
-        backend.address
+        backend.address.copied()
     }
 
     #[inline(always)]
-    fn snat_address(words: &V6) -> V6 {
-        *words
+    fn snat_address(address: &V6) -> V6 {
+        address.copied()
     }
 
     #[inline(always)]

@@ -13,7 +13,7 @@ use lb_common::{
 
 use crate::{
     family::Family,
-    packet::{Segment, tcp_flag},
+    packet::{Segment, copy_mac, same_mac, tcp_flag},
     stats,
 };
 
@@ -83,15 +83,15 @@ fn twin<F: Family>(
     key: &FlowKey<F::Address>,
     found: &Found<F>,
 ) -> Option<&'static mut Flow<F::Address>> {
-    let twin = lookup::<F>(&found.entry.twin_key(PROTOCOL_TCP), found.confirmed)?;
-    twin.twin_key(PROTOCOL_TCP).same(key).then_some(twin)
+    let twin = lookup::<F>(&found.entry.twin_key(PROTOCOL_TCP as u32), found.confirmed)?;
+    twin.twin_key(PROTOCOL_TCP as u32).same(key).then_some(twin)
 }
 
 /// Removes an entry, and its twin where that is still its own.
 #[inline(always)]
 pub fn remove_pair<F: Family>(key: &FlowKey<F::Address>, found: &Found<F>) {
     if twin::<F>(key, found).is_some() {
-        remove::<F>(&found.entry.twin_key(PROTOCOL_TCP), found.confirmed);
+        remove::<F>(&found.entry.twin_key(PROTOCOL_TCP as u32), found.confirmed);
     }
     remove::<F>(key, found.confirmed);
 }
@@ -136,7 +136,7 @@ pub fn advance<F: Family>(
             let Some(entry) = lookup::<F>(key, true) else {
                 return Progress::Over;
             };
-            twin = lookup::<F>(&entry.twin_key(PROTOCOL_TCP), true);
+            twin = lookup::<F>(&entry.twin_key(PROTOCOL_TCP as u32), true);
             found = Found {
                 entry,
                 confirmed: true,
@@ -204,7 +204,7 @@ fn confirms<F: Family>(segment: &Segment<'_, F>, found: &Found<F>, now_ns: u64) 
 /// is counted once, and tries again about every second.
 #[inline(always)]
 fn confirm<F: Family>(key: &FlowKey<F::Address>, found: &mut Found<F>, now_ns: u64) -> bool {
-    let twin_key = found.entry.twin_key(PROTOCOL_TCP);
+    let twin_key = found.entry.twin_key(PROTOCOL_TCP as u32);
     let Some(twin) = lookup::<F>(&twin_key, false) else {
         return false;
     };
@@ -248,21 +248,13 @@ pub fn learn_next_hop<F: Family>(
         return;
     }
     entry.ifindex = ifindex;
-    entry.peer_mac = segment.ethernet.source;
-    entry.local_mac = segment.ethernet.destination;
+    copy_mac(&mut entry.peer_mac, &segment.ethernet.source);
+    copy_mac(&mut entry.local_mac, &segment.ethernet.destination);
     if let Some(twin) = twin::<F>(key, found) {
         twin.ifindex = ifindex;
-        twin.peer_mac = segment.ethernet.source;
-        twin.local_mac = segment.ethernet.destination;
+        copy_mac(&mut twin.peer_mac, &segment.ethernet.source);
+        copy_mac(&mut twin.local_mac, &segment.ethernet.destination);
     }
-}
-
-#[inline(always)]
-fn same_mac(a: &[u8; 6], b: &[u8; 6]) -> bool {
-    let [a0, a1, a2, a3, a4, a5] = *a;
-    let [b0, b1, b2, b3, b4, b5] = *b;
-    u32::from_ne_bytes([a0, a1, a2, a3]) == u32::from_ne_bytes([b0, b1, b2, b3])
-        && u16::from_ne_bytes([a4, a5]) == u16::from_ne_bytes([b4, b5])
 }
 
 /// Takes a source port: inserts the backend's side of a new flow under `key` if no flow, half-open

@@ -4,7 +4,7 @@ use aya_ebpf::{bindings::xdp_action, helpers::bpf_redirect, programs::XdpContext
 use lb_common::{backend::Backend, flow::Flow, reason::Reason};
 
 use crate::{
-    packet::{Ethernet, Segment},
+    packet::{Ethernet, Segment, copy_mac},
     rewrite::Readdress,
 };
 
@@ -21,7 +21,7 @@ pub fn to_backend<F: Readdress>(
         return Err(Reason::NextHopUnknown);
     }
     F::decrement_hops(segment.ip);
-    address(segment.ethernet, backend.peer_mac, backend.local_mac);
+    address(segment.ethernet, &backend.peer_mac, &backend.local_mac);
     Ok(out_of(ctx, backend.ifindex))
 }
 
@@ -33,14 +33,14 @@ pub fn to_client<F: Readdress>(
     flow: &Flow<F::Address>,
 ) -> u32 {
     F::decrement_hops(segment.ip);
-    address(segment.ethernet, flow.peer_mac, flow.local_mac);
+    address(segment.ethernet, &flow.peer_mac, &flow.local_mac);
     out_of(ctx, flow.ifindex)
 }
 
 #[inline(always)]
-fn address(ethernet: &mut Ethernet, destination: [u8; 6], source: [u8; 6]) {
-    ethernet.destination = destination;
-    ethernet.source = source;
+fn address(ethernet: &mut Ethernet, destination: &[u8; 6], source: &[u8; 6]) {
+    copy_mac(&mut ethernet.destination, destination);
+    copy_mac(&mut ethernet.source, source);
 }
 
 #[inline(always)]

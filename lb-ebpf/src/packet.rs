@@ -122,12 +122,12 @@ impl IpHeader for Ipv6 {
 
     #[inline(always)]
     fn source(&self) -> V6 {
-        self.source
+        self.source.copied()
     }
 
     #[inline(always)]
     fn destination(&self) -> V6 {
-        self.destination
+        self.destination.copied()
     }
 
     #[inline(always)]
@@ -248,8 +248,7 @@ impl<F: Family> Segment<'_, F> {
             destination: self.ip.destination(),
             source_port_be: self.tcp.source_port_be,
             destination_port_be: self.tcp.destination_port_be,
-            protocol: PROTOCOL_TCP,
-            pad: [0; 3],
+            protocol: PROTOCOL_TCP as u32,
         }
     }
 
@@ -272,6 +271,30 @@ impl<F: Family> Segment<'_, F> {
         use tcp_flag::{ACK, RST, SYN};
         self.tcp.flags & (SYN | ACK | RST) == SYN | ACK
     }
+}
+
+/// Copies a MAC address in three loads and stores: as a whole it would become a call of
+/// `memmove`.
+#[inline(always)]
+pub fn copy_mac(to: &mut [u8; 6], from: &[u8; 6]) {
+    let to: *mut [u8; 6] = to;
+    let from: *const [u8; 6] = from;
+    // SAFETY: six bytes are three halfwords; MAC addresses lie at even offsets, in frames and in
+    // map values alike.
+    unsafe {
+        let [a, b, c] = *from.cast::<[u16; 3]>();
+        *to.cast::<[u16; 3]>() = [a, b, c];
+    }
+}
+
+/// Equality of MAC addresses in three comparisons.
+#[inline(always)]
+pub fn same_mac(a: &[u8; 6], b: &[u8; 6]) -> bool {
+    let a: *const [u8; 6] = a;
+    let b: *const [u8; 6] = b;
+    // SAFETY: as in `copy_mac`.
+    let (a, b) = unsafe { (*a.cast::<[u16; 3]>(), *b.cast::<[u16; 3]>()) };
+    a[0] == b[0] && a[1] == b[1] && a[2] == b[2]
 }
 
 /// The header at `offset`, if the frame reaches its end.

@@ -16,7 +16,12 @@ use lb_common::{
     service::{Settings, VipKey},
 };
 
-use crate::{family::Family, flow, maps, packet::Segment, stats};
+use crate::{
+    family::Family,
+    flow, maps,
+    packet::{Segment, copy_mac},
+    stats,
+};
 
 /// Further slots that are tried when the ring still names a backend that just went down.
 const SLOT_ATTEMPTS: u32 = 8;
@@ -39,7 +44,7 @@ pub struct Choice {
 /// nothing.
 #[inline(always)]
 pub fn can_be_ours<A: lb_common::Address>(settings: &Settings, key: &FlowKey<A>) -> bool {
-    let vip = hash::vip_bit(key.destination, key.destination_port_be, key.protocol);
+    let vip = hash::vip_bit(key.destination, key.destination_port_be, key.protocol as u8);
     if admitted(settings, vip) {
         return true;
     }
@@ -57,9 +62,9 @@ fn admitted(settings: &Settings, bit: usize) -> bool {
 #[inline(always)]
 pub fn service<F: Family>(key: &FlowKey<F::Address>) -> Option<u32> {
     let vip = VipKey {
-        address: key.destination,
+        address: key.destination.copied(),
         port_be: key.destination_port_be,
-        protocol: key.protocol,
+        protocol: key.protocol as u8,
         pad: 0,
     };
     // SAFETY: the value is one word, read once.
@@ -147,31 +152,34 @@ pub fn open<F: Family>(
     }
     let low = choice.hash as u32;
     let draft = draft::<F>()?;
-    draft.client = Flow {
-        source: key.destination,
-        destination: F::backend_address(choice.backend),
-        source_port_be: 0,
-        destination_port_be: choice.backend.port_be,
-        backend_idx: choice.backend_idx,
-        last_seen_ns: now_ns,
-        state: state::HALF_OPEN,
-        side: side::CLIENT,
-        closed_by: 0,
-        flags: 0,
-        pending: 0,
+    let backend_address = F::backend_address(choice.backend);
+    let port_be = choice.backend.port_be;
+    fill::<F>(
+        &mut draft.client,
+        side::CLIENT,
+        segment,
+        choice,
         ifindex,
-        peer_mac: segment.ethernet.source,
-        local_mac: segment.ethernet.destination,
-    };
-    draft.replies = draft.client;
-    draft.replies.destination = key.source;
+        now_ns,
+    );
+    draft.client.source = key.destination.copied();
+    draft.client.destination = backend_address.copied();
+    draft.client.destination_port_be = port_be;
+    fill::<F>(
+        &mut draft.replies,
+        side::BACKEND,
+        segment,
+        choice,
+        ifindex,
+        now_ns,
+    );
+    draft.replies.source = key.destination.copied();
+    draft.replies.destination = key.source.copied();
     draft.replies.source_port_be = key.destination_port_be;
     draft.replies.destination_port_be = key.source_port_be;
-    draft.replies.side = side::BACKEND;
-    draft.replies_key.source = draft.client.destination;
-    draft.replies_key.source_port_be = choice.backend.port_be;
+    draft.replies_key.source = backend_address.copied();
+    draft.replies_key.source_port_be = port_be;
     draft.replies_key.protocol = key.protocol;
-    draft.replies_key.pad = [0; 3];
     draft.now_ns = now_ns;
     draft.snat_first = choice.backend.snat_first as u32;
     draft.port_min = settings.port_min as u32;
@@ -193,11 +201,34 @@ pub fn open<F: Family>(
     if draft.claimed == 0 {
         return Err(Reason::PortsExhausted);
     }
-    draft.client.source = draft.replies_key.destination;
+    draft.client.source = draft.replies_key.destination.copied();
     draft.client.source_port_be = draft.replies_key.destination_port_be;
     flow::insert_client::<F>(key, &draft.client, &draft.replies_key)?;
     stats::new_flow(choice.backend_idx);
     Ok(&draft.client)
+}
+
+/// Fills in what both entries of a new flow have alike. Field by field: a whole entry written at
+/// once would be built on the stack first.
+#[inline(always)]
+fn fill<F: Family>(
+    entry: &mut Flow<F::Address>,
+    side: u8,
+    segment: &Segment<'_, F>,
+    choice: &Choice,
+    ifindex: u32,
+    now_ns: u64,
+) {
+    entry.backend_idx = choice.backend_idx;
+    entry.last_seen_ns = now_ns;
+    entry.state = state::HALF_OPEN;
+    entry.side = side;
+    entry.closed_by = 0;
+    entry.flags = 0;
+    entry.pending = 0;
+    entry.ifindex = ifindex;
+    copy_mac(&mut entry.peer_mac, &segment.ethernet.source);
+    copy_mac(&mut entry.local_mac, &segment.ethernet.destination);
 }
 
 /// Tries one pair: 1 ends the loop, 0 goes on.
@@ -208,15 +239,17 @@ extern "C" fn try_pair<F: Family>(attempt: u32, _context: *mut c_void) -> i64 {
     let Ok(draft) = draft::<F>() else {
         return DONE;
     };
-    if draft.port_count == 0 {
+    let port_count = draft.port_count;
+    let position = draft.position;
+    if port_count == 0 {
         return DONE;
     }
-    let Some(address) = maps::SNAT.get(draft.snat_first + draft.position / draft.port_count) else {
+    let Some(address) = maps::SNAT.get(draft.snat_first + position / port_count) else {
         return DONE;
     };
     draft.replies_key.destination = F::snat_address(address);
     draft.replies_key.destination_port_be =
-        ((draft.port_min + draft.position % draft.port_count) as u16).to_be();
+        ((draft.port_min + position % port_count) as u16).to_be();
     draft.position += draft.step;
     if draft.position >= draft.pairs {
         draft.position -= draft.pairs;
