@@ -194,12 +194,12 @@ impl Datapath {
         self.attached.insert(interface.to_owned(), attached);
     }
 
-    /// Whether the program is attached to this interface, by this index.
+    /// The mode in which this datapath attached the program to this interface, if it did.
     #[must_use]
-    pub fn is_attached(&self, interface: &str, ifindex: u32) -> bool {
-        self.attached
-            .get(interface)
-            .is_some_and(|attached| attached.ifindex == ifindex)
+    pub fn attached_mode(&self, interface: &str, ifindex: u32) -> Option<Mode> {
+        (self.attached.get(interface))
+            .filter(|attached| attached.ifindex == ifindex)
+            .map(|attached| attached.mode)
     }
 
     /// Takes the program off an interface; that it is not there is no error.

@@ -151,7 +151,9 @@ impl Pins {
         };
         let mut interfaces = Vec::new();
         let folders = fs::read_dir(&self.root).map_err(|error| at(&self.root, error))?;
-        for folder in folders.flatten().map(|entry| entry.path()) {
+        // The kernel puts files of its own beside them.
+        let folders = folders.flatten().map(|entry| entry.path());
+        for folder in folders.filter(|path| is_layout(path)) {
             let objects = fs::read_dir(&folder).map_err(|error| at(&folder, error))?;
             let mut objects: Vec<PathBuf> = objects.flatten().map(|entry| entry.path()).collect();
             // Links first: without them no packet comes to a program whose maps go.
@@ -228,6 +230,13 @@ pub fn layout() -> Vec<Expected> {
 
 fn is_bpffs(path: &Path) -> bool {
     statfs(path).is_ok_and(|stat| stat.filesystem_type() == BPF_FS_MAGIC)
+}
+
+/// A folder that some version of divvy made: `v` and a number.
+fn is_layout(path: &Path) -> bool {
+    let name = file_name(path);
+    name.strip_prefix('v')
+        .is_some_and(|number| number.parse::<u32>().is_ok())
 }
 
 fn file_name(path: &Path) -> String {

@@ -6,6 +6,9 @@ pub mod identity;
 pub mod ids;
 pub mod maglev;
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{BTreeMap, HashMap},
     net::{IpAddr, SocketAddr},
