@@ -128,7 +128,7 @@ fn notify(states: &[NotifyState<'_>]) {
 fn start_logging(filter: &str) -> Result<(), Failure> {
     // A bare level is meant for this program; its libraries speak up from info on.
     let directives = match filter {
-        "debug" | "trace" => format!("info,lb_userspace={filter}"),
+        "debug" | "trace" => format!("info,lb_userspace={filter},divvy_ebpf={filter}"),
         other => other.to_owned(),
     };
     let filter = EnvFilter::try_new(directives).map_err(|error| {

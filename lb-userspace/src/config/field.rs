@@ -90,7 +90,8 @@ impl<'a> Field<'a> {
 
     fn wrong_kind<T>(&self, wanted: &str) -> Option<T> {
         match self.node {
-            Node::Null => self.refuse(format!("has no value; give {wanted} or remove the key")),
+            Node::Null => self.refuse(format!("has no value; give {wanted} or remove it")),
+            Node::Tagged => self.refuse("has a YAML tag; remove the tag"),
             other => self.refuse(format!("is {}; give {wanted}", other.kind())),
         }
     }
@@ -158,7 +159,10 @@ impl<'a> Field<'a> {
     {
         let Node::Integer(number) = self.node else {
             return match self.node {
-                Node::Float(number) => self.refuse(format!("{number} is not a whole number")),
+                Node::Float(number) => {
+                    let (first, last) = (range.start(), range.end());
+                    self.refuse(format!("{number} is no whole number, use {first}-{last}"))
+                }
                 _ => self.wrong_kind("a number without quotes"),
             };
         };
@@ -190,7 +194,7 @@ impl<'a> Field<'a> {
                 return Ok(*value);
             }
             let words: Vec<&str> = all.iter().map(|value| name(*value)).collect();
-            let choice = words.join(" or ");
+            let choice = units::either(&words);
             let text_shown = shown(text);
             if later.contains(&text) {
                 return Err(format!(
@@ -198,7 +202,7 @@ impl<'a> Field<'a> {
                 ));
             }
             Err(match units::closest(text, &words) {
-                Some(word) => format!("`{text_shown}` is not known; did you mean {word}?"),
+                Some(word) => format!("`{text_shown}` is not known; did you mean `{word}`?"),
                 None => format!("`{text_shown}` is not known; use {choice}"),
             })
         })

@@ -9,28 +9,10 @@ use std::collections::HashMap;
 
 use saphyr_parser::{Event, Parser, Span};
 
-use super::path::{Path, Segment};
-
-/// Most lists and mappings inside one another. The format needs six.
-pub(super) const MAX_DEPTH: usize = 64;
-
-/// The line on which a document grows deeper than [`MAX_DEPTH`]. To be asked before `serde_yaml`
-/// reads the document: it takes time in the square of the depth (6 minutes for 1 MiB of `{a: `).
-pub(super) fn too_deep(text: &str) -> Option<usize> {
-    let mut parser = Parser::new_from_str(text);
-    let mut depth = 0_usize;
-    while let Some(Ok((event, span))) = parser.next_event() {
-        match event {
-            Event::MappingStart(..) | Event::SequenceStart(..) => depth += 1,
-            Event::MappingEnd | Event::SequenceEnd => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > MAX_DEPTH {
-            return Some(span.start.line());
-        }
-    }
-    None
-}
+use super::{
+    path::{Path, Segment},
+    shape::MAX_DEPTH,
+};
 
 /// The lines of a document.
 pub(super) struct Lines {

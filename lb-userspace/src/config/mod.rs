@@ -5,8 +5,11 @@
 //! and the path of its key. Whether the host can do what the file asks (interfaces that exist,
 //! addresses it has) is for others to find out: nothing here touches the network.
 //!
-//! The way of a file: `node` makes a tree of it, `raw` walks the tree key by key with the tools of
-//! `field` and `section`, `units` and `address` read single values, `lines` says where the problems stand.
+//! The way of a file: `shape` refuses what is too large to read, `node` makes a tree of it, `raw`
+//! walks the tree key by key with the tools of `field` and `section`, `units` and `address` read
+//! single values, `lines` says where the problems stand.
+
+#![forbid(unsafe_code)]
 
 mod address;
 mod field;
@@ -17,6 +20,7 @@ mod path;
 mod problem;
 mod raw;
 mod section;
+mod shape;
 mod units;
 
 #[cfg(test)]
@@ -29,9 +33,7 @@ pub use parsed::{
     Scheduler, Service, Snat, Timeouts, XdpMode,
 };
 pub use problem::{ConfigError, Problem};
-
-/// Largest file that is read, bytes. A service of 16,384 backends takes about 2 MiB.
-pub const MAX_FILE_BYTES: usize = 16 << 20;
+pub use shape::MAX_FILE_BYTES;
 
 /// Reads and checks a file. Nothing else is touched.
 ///
@@ -64,17 +66,7 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
 /// [`ConfigError::Invalid`] holds every problem there is. The other variants stand for a text that
 /// is no YAML document, or not one of a sensible size.
 pub fn parse(text: &str, file_name: &str) -> Result<Config, ConfigError> {
-    if text.len() > MAX_FILE_BYTES {
-        return Err(ConfigError::TooLarge {
-            file: file_name.to_owned(),
-        });
-    }
-    if let Some(line) = lines::too_deep(text) {
-        return Err(ConfigError::TooDeep {
-            file: file_name.to_owned(),
-            line,
-        });
-    }
+    shape::check(text, file_name)?;
     let document = node::read(text, file_name)?;
     let report = field::Report::default();
     let config = raw::config(&document, &report);

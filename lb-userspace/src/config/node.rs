@@ -6,12 +6,12 @@ use std::{cell::Cell, collections::HashSet, fmt};
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::{MAX_FILE_BYTES, problem::ConfigError};
+use super::{
+    problem::ConfigError,
+    shape::{MAX_FILE_BYTES, MAX_VALUES},
+};
 
-/// Most values in a document once its aliases are replaced. The largest configuration that fits
-/// the tables has about 150,000.
-pub(super) const MAX_VALUES: usize = 1_000_000;
-/// Most text in them, bytes.
+/// Most text in a document once its aliases are replaced, bytes.
 const MAX_TEXT_BYTES: usize = 2 * MAX_FILE_BYTES;
 
 /// The key that takes over another mapping's entries: <https://yaml.org/type/merge.html>.

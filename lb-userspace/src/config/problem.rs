@@ -9,7 +9,10 @@ use std::{
 
 use thiserror::Error;
 
-use super::{MAX_FILE_BYTES, lines::MAX_DEPTH, node::MAX_VALUES, path::shown};
+use super::{
+    path::shown,
+    shape::{MAX_DEPTH, MAX_FILE_BYTES, MAX_VALUES},
+};
 
 /// Why there is no [`Config`](super::Config). Displayed, each problem is exactly one line that
 /// starts with the file's name: `FILE:LINE: services[0].name: what is wrong; what to do`.
@@ -33,7 +36,7 @@ pub enum ConfigError {
 
     /// The file, its aliases replaced by what they stand for, holds too many values.
     #[error(
-        "{}: grows beyond {MAX_VALUES} values once its aliases are replaced; use fewer of them",
+        "{}: holds more than {MAX_VALUES} values, aliases replaced; make it smaller",
         shown(file)
     )]
     TooManyValues { file: String },
@@ -92,14 +95,16 @@ impl ConfigError {
     }
 
     pub(super) fn syntax(file: &str, error: &serde_yaml::Error) -> Self {
+        let error_text = error.to_string();
+        let message = if error_text.contains("more than one document") {
+            "holds more than one YAML document"
+        } else {
+            &error_text
+        };
         Self::Syntax {
             file: file.to_owned(),
             line: error.location().map(|location| location.line()),
-            message: error
-                .to_string()
-                .chars()
-                .map(|c| if c.is_control() { ' ' } else { c })
-                .collect(),
+            message: message.replace(char::is_control, " "),
         }
     }
 }

@@ -5,7 +5,7 @@ mod health;
 mod options;
 mod service;
 
-use std::{collections::HashMap, hash::Hash};
+use std::{collections::HashMap, fmt::Display, hash::Hash};
 
 use lb_common::MAX_SNAT;
 
@@ -27,7 +27,7 @@ pub(super) fn config(document: &Node, report: &Report) -> Option<Config> {
     let mut keys = Field::root(document, report).section()?;
     let interfaces = keys.required("interfaces", |field| {
         let items = field.filled("name one")?;
-        unique(items, "name", |item| item.text(units::interface))
+        unique(items, |item| item.text(units::interface))
     });
     let xdp = keys.optional("xdp", XdpMode::Auto, |field| {
         field.word(XdpMode::ALL, XdpMode::name, &[])
@@ -61,7 +61,7 @@ pub(super) fn config(document: &Node, report: &Report) -> Option<Config> {
 fn snat(field: &Field<'_>) -> Option<Snat> {
     let mut keys = field.section()?;
     let addresses = keys.optional("addresses", Vec::new(), |field| {
-        let addresses = unique(field.items()?, "address", |item| item.text(address::source))?;
+        let addresses = unique(field.items()?, |item| item.text(address::source))?;
         if addresses.len() > MAX_SNAT as usize {
             return field.refuse(too_many(addresses.len(), "addresses", MAX_SNAT));
         }
@@ -91,9 +91,8 @@ fn limits(field: &Field<'_>) -> Option<Limits> {
 }
 
 /// The values of a list in which nothing stands twice.
-fn unique<'a, T: Clone + Eq + Hash>(
+fn unique<'a, T: Clone + Display + Eq + Hash>(
     items: Vec<Field<'a>>,
-    what: &str,
     reader: impl Fn(&Field<'a>) -> Option<T>,
 ) -> Option<Vec<T>> {
     let mut seen = Unique::default();
@@ -101,7 +100,7 @@ fn unique<'a, T: Clone + Eq + Hash>(
         .into_iter()
         .map(|item| {
             let value = reader(&item)?;
-            seen.claim(value.clone(), &item, what)?;
+            seen.claim(value.clone(), &item, &value)?;
             Some(value)
         })
         // All of them first: the adapter for Option would stop reading at the first None.
@@ -121,9 +120,9 @@ impl<K> Default for Unique<K> {
 
 impl<K: Eq + Hash> Unique<K> {
     /// Notes that `key` stands at `field`, or reports where it stood before.
-    fn claim(&mut self, key: K, field: &Field<'_>, what: &str) -> Option<()> {
+    fn claim(&mut self, key: K, field: &Field<'_>, value: &impl Display) -> Option<()> {
         if let Some(first) = self.0.get(&key) {
-            return field.refuse(format!("same {what} as {first}; keep one of the two"));
+            return field.refuse(format!("`{value}` is also {first}; keep one of the two"));
         }
         self.0.insert(key, field.path.clone());
         Some(())

@@ -51,7 +51,7 @@ impl<'a> Section<'a> {
             Some(field) => reader(field),
             None => self
                 .field
-                .refuse_child(Segment::Key(key.into()), "is missing".to_owned()),
+                .refuse_child(Segment::Key(key.into()), "is missing; add it".to_owned()),
         }
     }
 
@@ -112,7 +112,7 @@ fn unknown(key: &str, known: &[&'static str]) -> String {
             .into();
     }
     match units::closest(key, known) {
-        Some(word) => format!("is not a known key; did you mean {word}?"),
-        None => format!("is not a known key; there are {}", known.join(", ")),
+        Some(word) => format!("is not a known key; did you mean `{word}`?"),
+        None => format!("is not a known key; use one of {}", known.join(", ")),
     }
 }

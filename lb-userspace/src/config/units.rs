@@ -165,6 +165,15 @@ pub(super) fn http_host(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// The words as a choice: "`auto`, `native` or `generic`".
+pub(super) fn either(words: &[&str]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+    match quoted.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => quoted.concat(),
+    }
+}
+
 /// The word that was probably meant: the closest one, if a third of its letters or fewer differ.
 pub(super) fn closest<'w>(text: &str, words: &[&'w str]) -> Option<&'w str> {
     words

@@ -4,6 +4,7 @@
 mod attach;
 mod error;
 mod flows;
+mod log;
 mod pins;
 mod store;
 mod sweep;
@@ -50,6 +51,7 @@ pub struct Datapath {
 impl Datapath {
     /// Opens the pinned maps below `run_dir`, or makes them, and loads the program. Nothing is
     /// attached or written yet, so a datapath that is already running goes on undisturbed.
+    /// `trace` has the program log each new flow.
     ///
     /// # Errors
     /// When the kernel, a pin or a permission is not as needed; the message says what to do.
@@ -91,6 +93,9 @@ impl Datapath {
             );
         }
         pin_program(program, &pins)?;
+        if trace {
+            log::forward(&mut ebpf);
+        }
         let store = Store::open(&pins)?;
         Ok(Self {
             pins,
@@ -157,11 +162,6 @@ impl Datapath {
     /// When the map cannot be read.
     pub fn reasons(&self) -> Result<Vec<(Reason, u64)>, DatapathError> {
         self.store.reasons()
-    }
-
-    /// The loaded object, for aya-log.
-    pub fn ebpf_mut(&mut self) -> &mut Ebpf {
-        &mut self.ebpf
     }
 }
 

@@ -104,6 +104,14 @@ pub(super) fn onto<'a>(base: &HealthOptions<'a>, field: &Field<'a>) -> Option<He
 }
 
 impl HealthOptions<'_> {
+    /// What a section that says nothing has: all of this, but none of its problems.
+    pub(super) fn inherited(&self) -> Self {
+        Self {
+            http_only: Vec::new(),
+            ..self.clone()
+        }
+    }
+
     /// Reports the keys of this section that only `http` has, unless that is the type.
     pub(super) fn refuse_http_keys(&self) {
         if self.kind == Kind::Http {
@@ -111,7 +119,7 @@ impl HealthOptions<'_> {
         }
         for field in &self.http_only {
             field.refuse::<()>(format!(
-                "is only for health checks of type http, this one is {}; remove it or the type",
+                "is only for health checks of type http, and this one is {}; remove it or set type: http",
                 self.kind.name()
             ));
         }

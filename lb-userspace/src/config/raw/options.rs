@@ -48,6 +48,7 @@ pub(super) fn defaults<'a>(field: &Field<'a>) -> Option<Options<'a>> {
 impl<'a> Options<'a> {
     /// The options of a section; what it does not give is as in `base`.
     pub(super) fn onto(base: &Self, keys: &mut Section<'a>) -> Self {
+        let inherited = base.health_check.inherited();
         let options = Self {
             protocol: keys.inherited("protocol", &base.protocol, |field| {
                 field.word(Protocol::ALL, Protocol::name, &["udp"])
@@ -65,8 +66,8 @@ impl<'a> Options<'a> {
             timeouts: keys.inherited("timeouts", &base.timeouts, |field| {
                 timeouts(&base.timeouts, &field)
             }),
-            health_check: keys.inherited("health_check", &base.health_check, |field| {
-                health::onto(&base.health_check, &field)
+            health_check: keys.inherited("health_check", &inherited, |field| {
+                health::onto(&inherited, &field)
             }),
         };
         keys.optional("affinity", (), |field| {

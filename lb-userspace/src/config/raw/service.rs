@@ -44,7 +44,7 @@ fn service<'a>(field: &Field<'a>, defaults: &Options<'a>, all: &mut All<'a>) -> 
     let options = Options::onto(defaults, &mut keys);
     let name = keys.required("name", |field| {
         let name = field.text(units::name)?;
-        all.names.claim(name.clone(), &field, "name")?;
+        all.names.claim(name.clone(), &field, &name)?;
         Some(name)
     });
     let listen = keys.required("listen", |field| {
@@ -83,7 +83,7 @@ fn vips<'a>(items: Vec<Field<'a>>, protocol: Protocol, all: &mut All<'a>) -> Ite
     let vip = |field: Field<'a>| {
         let address = field.text(address::endpoint).filter(|address| {
             let vip = (*address, protocol);
-            all.vips.claim(vip, &field, "vip").is_some()
+            all.vips.claim(vip, &field, address).is_some()
         });
         (field, address)
     };
@@ -101,12 +101,12 @@ fn backends<'a>(
         let mut keys = field.section()?;
         let name = keys.required("name", |field| {
             let name = field.text(units::name)?;
-            names.claim(name.clone(), &field, "name")?;
+            names.claim(name.clone(), &field, &name)?;
             Some(name)
         });
         let address = keys.required("address", |field| {
             let address = field.text(address::endpoint)?;
-            addresses.claim(address, &field, "address")?;
+            addresses.claim(address, &field, &address)?;
             all.backends.push((field, address, protocol));
             Some(address)
         });
@@ -128,8 +128,8 @@ fn backends<'a>(
         .collect()
 }
 
-/// Mode `nat` does not translate between the families: every backend must be able to serve every
-/// vip.
+/// Mode `nat` does not translate between the families: a vip needs a backend of its own, and a
+/// backend a vip.
 fn one_family(listen: &Items<'_, SocketAddr>, backends: &Items<'_, Backend>) {
     let vips: Vec<_> = listen
         .iter()
