@@ -98,7 +98,7 @@ impl Backend {
         let log_file = File::create(&log)
             .unwrap_or_else(|error| panic!("cannot make {}: {error}", log.display()));
         let conf = self.folder.join("nginx.conf");
-        let mut command = process::command(&["nginx", "-e", "stderr", "-c"]);
+        let mut command = process::command(&[&program(), "-e", "stderr", "-c"]);
         command.arg(conf).stderr(log_file);
         let mut process = self.host.spawn(command);
 
@@ -155,6 +155,20 @@ impl Backend {
     fn nginx(&self) -> MutexGuard<'_, Option<Process>> {
         self.nginx.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The host's nginx, or the one that `cargo xtask` unpacks where the host has none.
+fn program() -> String {
+    let unpacked = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../.tools/nginx/usr/sbin/nginx"
+    );
+    let program = if Path::new(unpacked).is_file() {
+        unpacked
+    } else {
+        "nginx"
+    };
+    program.to_owned()
 }
 
 fn nginx_conf(name: &str, port: u16, folder: &Path, lab_folder: &Path) -> String {
