@@ -1,1 +1,5 @@
+//! Tools of the tests: the lab, in which real programs talk through a running balancer.
 
+#![forbid(unsafe_code)]
+
+pub mod lab;
