@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    fmt::{self, Display, Write},
+    fmt::{self, Display},
 };
 
 /// Most characters of a key or value that a message repeats.
@@ -45,19 +45,23 @@ impl Display for Path {
     }
 }
 
-/// A text as messages repeat it: on one line, and not too long.
+/// A key or value as messages repeat it: on one line, and not too long.
 pub(super) fn shown(text: &str) -> String {
-    let mut shown = String::new();
-    for (position, character) in text.chars().enumerate() {
-        if position == SHOWN_CHARS {
-            shown.push('…');
-            break;
-        }
+    match text.char_indices().nth(SHOWN_CHARS) {
+        Some((end, _)) => one_line(&text[..end]) + "…",
+        None => one_line(text),
+    }
+}
+
+/// A text with escapes for what would break the line.
+pub(super) fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars() {
         if character.is_control() || matches!(character, '\u{2028}' | '\u{2029}') {
-            write!(shown, "{}", character.escape_default()).expect("writing to a String succeeds");
+            line.extend(character.escape_default());
         } else {
-            shown.push(character);
+            line.push(character);
         }
     }
-    shown
+    line
 }

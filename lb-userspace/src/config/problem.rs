@@ -10,7 +10,7 @@ use std::{
 use thiserror::Error;
 
 use super::{
-    path::shown,
+    path::one_line,
     shape::{MAX_DEPTH, MAX_FILE_BYTES, MAX_VALUES},
 };
 
@@ -23,28 +23,31 @@ pub enum ConfigError {
     Read { path: PathBuf, cause: io::Error },
 
     /// The file holds nothing, or comments only.
-    #[error("{}: is empty; it needs `interfaces` and `services`", shown(file))]
+    #[error("{}: is empty; it needs `interfaces` and `services`", one_line(file))]
     Empty { file: String },
 
     /// The file is larger than [`MAX_FILE_BYTES`].
-    #[error("{}: is larger than {} MiB; is it a configuration?", shown(file), MAX_FILE_BYTES >> 20)]
+    #[error("{}: is larger than {} MiB; is it a configuration?", one_line(file), MAX_FILE_BYTES >> 20)]
     TooLarge { file: String },
 
     /// The file is not text.
-    #[error("{}:{line}: is not UTF-8; save the file in that encoding", shown(file))]
+    #[error(
+        "{}:{line}: is not UTF-8; save the file in that encoding",
+        one_line(file)
+    )]
     NotUtf8 { file: String, line: usize },
 
     /// The file, its aliases replaced by what they stand for, holds too many values.
     #[error(
         "{}: holds more than {MAX_VALUES} values, aliases replaced; make it smaller",
-        shown(file)
+        one_line(file)
     )]
     TooManyValues { file: String },
 
     /// Lists and mappings stand inside one another without end.
     #[error(
         "{}:{line}: is nested more than {MAX_DEPTH} deep; the format needs six",
-        shown(file)
+        one_line(file)
     )]
     TooDeep { file: String, line: usize },
 
@@ -110,7 +113,7 @@ impl ConfigError {
 }
 
 fn file(path: &std::path::Path) -> String {
-    shown(&path.display().to_string())
+    one_line(&path.display().to_string())
 }
 
 fn remedy(cause: &io::Error) -> &'static str {
@@ -124,8 +127,8 @@ fn remedy(cause: &io::Error) -> &'static str {
 
 fn place(file: &str, line: Option<usize>) -> String {
     match line {
-        Some(line) => format!("{}:{line}", shown(file)),
-        None => shown(file),
+        Some(line) => format!("{}:{line}", one_line(file)),
+        None => one_line(file),
     }
 }
 

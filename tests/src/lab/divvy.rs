@@ -69,7 +69,20 @@ impl Divvy {
     /// must refuse.
     #[must_use]
     pub fn run_to_its_end(&self) -> Output {
-        let mut command = process::command(&[&*self.binary.to_string_lossy(), "run"]);
+        self.run_by(&[])
+    }
+
+    /// The same by a user who may do nothing: root's name without any capability.
+    #[must_use]
+    pub fn run_without_rights(&self) -> Output {
+        self.run_by(&["setpriv", "--inh-caps=-all", "--bounding-set=-all"])
+    }
+
+    /// Runs the daemon to its end by another program.
+    fn run_by(&self, other: &[&str]) -> Output {
+        let binary = self.binary.to_string_lossy();
+        let words: Vec<&str> = other.iter().copied().chain([&*binary, "run"]).collect();
+        let mut command = process::command(&words);
         command
             .args(self.places())
             .stdout(Stdio::piped())
@@ -164,6 +177,12 @@ impl Divvy {
     pub fn kill9(&self) {
         let mut daemon = self.daemon().take().expect("divvy runs");
         daemon.kill();
+    }
+
+    /// Waits for a daemon that was told to end in another way, such as by `divvy detach`.
+    pub fn wait_for_its_end(&self) -> ExitStatus {
+        let mut daemon = self.daemon().take().expect("divvy runs");
+        (daemon.wait(PATIENCE)).unwrap_or_else(|error| panic!("divvy should end: {error}"))
     }
 
     /// SIGTERM; returns when the daemon has ended.

@@ -1,3 +1,16 @@
 //! Real programs talk through the balancer: one file per promise. Needs root.
 
+mod a_connection_may_close_any_way;
+mod a_flood_harms_no_live_connection;
+mod a_refused_file_changes_nothing;
+mod backends_may_move;
+mod bad_input_is_named;
+mod dead_backends_get_nobody;
+mod generic_mode_works_and_is_reported;
 mod lab_carries_packets;
+mod reload_breaks_nothing;
+mod requests_spread_by_weight;
+mod restart_breaks_no_flow;
+mod source_ports_are_used_again;
+mod the_command_line_tells;
+mod transfers_are_intact;

@@ -97,7 +97,8 @@ fn messages_stay_on_one_line_and_short() {
 #[test]
 fn a_file_is_loaded_or_the_reason_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("divvy.yaml");
+    // A long name, to be repeated in full.
+    let path = folder.path().join("divvy-".repeat(20) + ".yaml");
     let name = path.display().to_string();
     let error = |path: &Path| load(path).expect_err("refused").to_string();
 

@@ -1,0 +1,83 @@
+//! A client may use the same source port again at once, and closed connections leave their source
+//! ports to new ones: no failure, no second's wait for a repeated SYN.
+
+use std::time::{Duration, Instant};
+
+use lb_tests::lab::{EchoServer, Lab, Load, Manner, URL4, VIP4};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, setsockopt, socket,
+    sockopt::{Linger, ReuseAddr},
+};
+
+#[test]
+fn the_same_port_a_thousand_times() {
+    let lab = Lab::routed("same_port").backends(3).start();
+    let _servers: Vec<EchoServer> = (lab.backends().iter())
+        .map(|backend| EchoServer::start(backend.host(), 700, Manner::Echo))
+        .collect();
+    let yaml = (1..=3).fold(lab.config().yaml(), |yaml, n| {
+        yaml.replace(&format!("10.0.{n}.2:80"), &format!("10.0.{n}.2:700"))
+    });
+    let yaml = yaml.replace("type: http, path: /healthz,", "type: tcp,");
+    let divvy = lab.divvy_not_running(&yaml);
+    divvy.start_again();
+    divvy.wait_for_all_up();
+
+    let slowest = lab.client().inside(|| {
+        let mut slowest = Duration::ZERO;
+        for round in 0..1_000 {
+            let begun = Instant::now();
+            one_connection(round % 2 == 0).unwrap_or_else(|error| panic!("round {round}: {error}"));
+            slowest = slowest.max(begun.elapsed());
+        }
+        slowest
+    });
+    // A SYN that is lost is repeated after a second (RFC 6298, section 2.1).
+    assert!(slowest < Duration::from_millis(900), "one took {slowest:?}");
+    assert_eq!(
+        divvy.must(&["flows", "--service", "web", "--count"]).trim(),
+        "1"
+    );
+}
+
+/// One exchange from port 5555, ended by a reset or by the client's close.
+fn one_connection(by_reset: bool) -> Result<(), Box<dyn std::error::Error>> {
+    use std::{io::Read as _, io::Write as _, os::fd::AsRawFd as _};
+
+    let fd = socket(
+        AddressFamily::Inet,
+        SockType::Stream,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )?;
+    setsockopt(&fd, ReuseAddr, &true)?;
+    if by_reset {
+        let linger = libc::linger {
+            l_onoff: 1,
+            l_linger: 0,
+        };
+        setsockopt(&fd, Linger, &linger)?;
+    }
+    bind(fd.as_raw_fd(), &SockaddrIn::new(10, 0, 0, 2, 5555))?;
+    let [a, b, c, d] = VIP4.octets();
+    connect(fd.as_raw_fd(), &SockaddrIn::new(a, b, c, d, 80))?;
+    let mut stream = std::net::TcpStream::from(fd);
+    stream.write_all(b"ping")?;
+    let mut four = [0; 4];
+    stream.read_exact(&mut four)?;
+    Ok(())
+}
+
+#[test]
+fn more_connections_than_ports_one_after_the_other() {
+    let lab = Lab::routed("few_ports").backends(1).start();
+    let divvy = lab.divvy(&lab.config().with("snat: { ports: 2000-2399 }"));
+    divvy.wait_for_all_up();
+    // 400 ports and 100 connections a second: each port is needed again after four seconds, long
+    // before its closed flow's timer of 120 s.
+    let load = Load::on(URL4).clients(4).per_second(100).from(lab.client());
+    load.wait_for(1_000);
+    let report = load.stop();
+    assert_eq!(report.failed().len(), 0, "{report}");
+    assert!(report.slowest() < Duration::from_millis(900), "{report}");
+}
