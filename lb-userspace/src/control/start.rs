@@ -23,7 +23,7 @@ use crate::{
     health::Checker,
     net::{
         NetError, Watcher,
-        links::{self, Link},
+        links::{self, Link, Xdp},
         sysctl,
     },
     tables::{RingCache, ids::Ids},
@@ -127,7 +127,7 @@ impl Control {
             rings: RingCache::default(),
             checker: Checker::new(health_in),
             probed: HashMap::new(),
-            watcher: Watcher::spawn(net_in).await?,
+            watcher: Watcher::spawn(net_in)?,
             next_hops: HashMap::new(),
             unreachable: HashMap::new(),
             report: Report::default(),
@@ -176,9 +176,11 @@ impl Control {
     /// Attaches the program where the configuration wants it, and nowhere else.
     pub(super) fn attach_all(&mut self, links: &[Link]) -> Result<(), DatapathError> {
         for link in links {
-            let present = link
-                .xdp
-                .map(|native| if native { Mode::Native } else { Mode::Generic });
+            let present = match link.xdp {
+                Some(Xdp::Native) => Some(Mode::Native),
+                Some(Xdp::Generic) => Some(Mode::Generic),
+                Some(Xdp::Other) | None => None,
+            };
             let modes: &[Mode] = match self.config.xdp {
                 XdpMode::Auto => &[Mode::Native, Mode::Generic],
                 XdpMode::Native => &[Mode::Native],
@@ -196,20 +198,29 @@ impl Control {
         }
         let wanted = links.iter().map(|link| link.name.as_str()).collect();
         self.datapath.detach_others(&wanted)?;
-        for (family, name) in [
-            (false, "net.ipv4.ip_forward"),
-            (true, "net.ipv6.conf.all.forwarding"),
+        self.warn_if_not_forwarding();
+        Ok(())
+    }
+
+    fn warn_if_not_forwarding(&self) {
+        let uses = |v4: bool| {
+            super::probes::backend_addresses(&self.config).any(|address| address.is_ipv4() == v4)
+        };
+        for (used, forwarding, name) in [
+            (uses(true), sysctl::ipv4_forwarding(), "net.ipv4.ip_forward"),
+            (
+                uses(false),
+                sysctl::ipv6_forwarding(),
+                "net.ipv6.conf.all.forwarding",
+            ),
         ] {
-            let used = super::probes::backend_addresses(&self.config)
-                .any(|address| address.is_ipv6() == family);
-            if used && sysctl::forwarding_enabled(family).is_ok_and(|enabled| !enabled) {
+            if used && forwarding.is_ok_and(|enabled| !enabled) {
                 warn!(
                     "{name} is 0: a packet for a backend whose MAC address is not known at that \
                      moment is lost; set it to 1"
                 );
             }
         }
-        Ok(())
     }
 }
 

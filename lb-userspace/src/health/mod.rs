@@ -2,6 +2,7 @@
 //!
 //! [`Checker`] runs one task for each backend; [`state`] decides, [`schedule`] says when,
 //! [`probe`] does the I/O. What a decision means for the tables is the control loop's business.
+#![forbid(unsafe_code)]
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

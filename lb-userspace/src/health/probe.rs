@@ -212,10 +212,8 @@ async fn get(
         while read < BODY_LIMIT
             && let Some(frame) = body.frame().await
         {
-            read += frame
-                .map_err(Failure::from_hyper)?
-                .data_ref()
-                .map_or(0, |data| data.len());
+            let frame = frame.map_err(Failure::from_hyper)?;
+            read += frame.data_ref().map_or(0, hyper::body::Bytes::len);
         }
         Ok(status)
     };

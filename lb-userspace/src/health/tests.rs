@@ -169,29 +169,32 @@ async fn another_target_keeps_the_state_and_other_rules_do_not_restart_the_probe
     checker.apply(vec![good.wanted(Initial::Unknown)]);
     let since = next(&mut events).await.since;
 
-    // Up still, and the failures of the new target have to reach `fall`.
-    checker.apply(vec![bad.wanted(Initial::Unknown)]);
+    // Up still: the failures of the new target have to reach `fall` first.
+    let rules = |fall| Rules { rise: 2, fall };
+    checker.apply(vec![Wanted {
+        rules: rules(100_000),
+        ..bad.wanted(Initial::Unknown)
+    }]);
     let event = next(&mut events).await;
     assert_eq!((event.up, event.since), (true, since));
     assert!(
-        event.reason.ends_with("(1 of 3 to go down)"),
+        event.reason.ends_with("(1 of 100000 to go down)"),
         "{}",
         event.reason
     );
 
-    let rules = Rules {
-        rise: 1,
-        fall: 1000,
-    };
+    // The counts go on, so the second failure or a later one is the first under other rules.
     checker.apply(vec![Wanted {
-        rules,
+        rules: rules(200_000),
         ..bad.wanted(Initial::Unknown)
     }]);
-    while !next(&mut events)
-        .await
-        .reason
-        .ends_with("of 1000 to go down)")
-    {}
+    let first = loop {
+        let reason = next(&mut events).await.reason;
+        if reason.ends_with("of 200000 to go down)") {
+            break reason;
+        }
+    };
+    assert!(!first.contains("(1 of "), "{first}");
     assert!(checker.snapshot(ID).unwrap().up);
 }
 
