@@ -42,26 +42,16 @@ fn main() -> ExitCode {
 }
 
 fn draw(stage: &Stage, lab: &Lab) {
+    let left = [
+        format!("client {} ── divvy", lab.client().v4()),
+        format!("vip {VIP4}     "),
+        format!("vip {VIP6}     "),
+    ];
+    let branches = ["─┬─", " ├─", " └─"];
     stage.line("");
-    let client = format!("  client {} ── divvy ──", lab.client().v4());
-    let last = lab.backends().len() - 1;
-    for (number, backend) in lab.backends().iter().enumerate() {
-        let left = match number {
-            0 => format!("{:width$}┬── ", client, width = client.chars().count()),
-            1 => format!("{:>width$}├── ", VIP4, width = client.chars().count()),
-            2 => format!("{:>width$}├── ", VIP6, width = client.chars().count()),
-            _ => format!("{:width$}├── ", "", width = client.chars().count()),
-        };
-        let left = if number == last {
-            left.replace('├', "└")
-        } else {
-            left
-        };
-        stage.line(&format!(
-            "{left}{}  {}",
-            backend.name(),
-            backend.host().v4()
-        ));
+    for ((left, branch), backend) in left.iter().zip(branches).zip(lab.backends()) {
+        let (name, address) = (backend.name(), backend.host().v4());
+        stage.line(&format!("   {left:>27} {branch} {name} {address}"));
     }
 }
 
