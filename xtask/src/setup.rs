@@ -6,7 +6,7 @@ mod linker;
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use ebpf_build::{DEBIAN_PACKAGES, Toolchain, workspace_root};
 
 use crate::cargo;
@@ -66,7 +66,13 @@ pub(crate) fn ensure(need: Need) -> Result<()> {
     if (!packages.is_empty() || nginx_missing) && !debian::is_here() {
         bail!("{}", elsewhere(toolchain, &packages, nginx_missing));
     }
-    debian::install(&packages)?;
+    debian::install(&packages).with_context(|| match toolchain {
+        None => {
+            "no compiler for eBPF; the other way to one is `rustup toolchain install nightly \
+                 --component rust-src`"
+        }
+        Some(_) => "a tool is missing",
+    })?;
     if nginx_missing {
         debian::unpack_nginx(&nginx_folder())?;
     }

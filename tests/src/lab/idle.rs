@@ -45,7 +45,7 @@ impl IdleConnections {
         self.connections.is_empty()
     }
 
-    /// How many of them each test may call its own: the connections to one backend.
+    /// How many of them go to this backend.
     #[must_use]
     pub fn to_backend(&self, backend: &str) -> usize {
         let to = |entry: &&(Connection, String)| entry.1 == backend;

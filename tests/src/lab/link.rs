@@ -188,12 +188,16 @@ fn route_by_balancer(host: &Host, link: Link) {
 
 /// Several `ip` commands, one a line, in one namespace.
 fn ip_in(namespace: &Namespace, commands: &str) {
-    let mut ip = Command::new("ip")
-        .args(["-n", namespace.name(), "-batch", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
+    // Not `ip -n`, which remounts the tree and so fails in a chroot.
+    let mut ip = namespace
+        .inside(|| {
+            Command::new("ip")
+                .args(["-batch", "-"])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+        })
         .unwrap_or_else(|error| panic!("cannot start ip: {error}"));
     ip.stdin
         .take()

@@ -38,7 +38,7 @@ impl Namespace {
                 namespace.set(&format!("{key}/{scope}/{leaf}"), value);
             }
         }
-        process::must_run(&["ip", "-n", &namespace.name, "link", "set", "lo", "up"]);
+        namespace.inside(|| process::must_run(&["ip", "link", "set", "lo", "up"]));
         namespace
     }
 

@@ -79,10 +79,12 @@ impl Report {
         self.by_backend().get(backend).copied().unwrap_or(0)
     }
 
-    /// When the last failed request had started.
+    /// The failed request that ended last.
     #[must_use]
-    pub fn last_failure(&self) -> Option<Instant> {
-        self.failed().iter().map(|request| request.started).max()
+    pub fn last_failure(&self) -> Option<&Request> {
+        self.failed()
+            .into_iter()
+            .max_by_key(|request| request.ended())
     }
 
     /// The longest time that a request took.

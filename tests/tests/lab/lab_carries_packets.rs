@@ -90,7 +90,10 @@ fn load_counts_answers_and_failures() {
     load.wait_for(100);
     let report = load.stop();
     let last = report.last_failure().expect("one failed above");
-    assert!(report.since(last).answered_by("web-1") > 50, "{report}");
+    assert!(
+        report.since(last.ended()).answered_by("web-1") > 50,
+        "{report}"
+    );
 
     let mut idle = IdleConnections::open(lab.client(), &url, 100);
     assert_eq!(idle.to_backend("web-1"), 100);

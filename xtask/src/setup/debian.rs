@@ -20,9 +20,10 @@ pub(super) struct Package {
 /// Where Debian's LLVM lies.
 pub(super) const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
 
-/// Whether packages can be installed here.
+/// Whether this host is a Debian.
 pub(super) fn is_here() -> bool {
-    cargo::finds("apt-get") && cargo::finds("dpkg-deb")
+    fs::read_to_string("/etc/os-release")
+        .is_ok_and(|release| release.lines().any(|line| line == "ID=debian"))
 }
 
 /// Whether LLVM is complete enough to link bpf-linker with.
