@@ -13,10 +13,10 @@ pub struct Backend {
     pub flows: u8,
     /// Interface by which it is reached; 0 while the next hop is unknown.
     pub ifindex: u32,
-    /// Our MAC address on that interface.
-    pub local_mac: [u8; 6],
     /// MAC address of the backend, or of the router toward it.
     pub peer_mac: [u8; 6],
+    /// Our MAC address on that interface. The two stand in the order of an Ethernet header.
+    pub local_mac: [u8; 6],
     /// Index into `services`.
     pub service_idx: u32,
     /// First of its source addresses in `snat`.

@@ -3,6 +3,8 @@
 //! Half-open flows live in an LRU hash (`half_open4`, `half_open6`), confirmed ones in a plain
 //! preallocated hash (`flows4`, `flows6`), so that a SYN flood can push out half-open flows only.
 
+use crate::Address;
+
 /// The 5-tuple of a packet as it arrives. 16 bytes for IPv4, 40 for IPv6.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -13,9 +15,8 @@ pub struct FlowKey<A> {
     pub destination: A,
     pub source_port_be: u16,
     pub destination_port_be: u16,
-    /// IP protocol number.
-    pub protocol: u8,
-    pub pad: [u8; 3],
+    /// IP protocol number. As wide as the padding would be, because eBPF has no short fills.
+    pub protocol: u32,
 }
 const _: () = assert!(size_of::<FlowKey<crate::V4>>() == 16);
 const _: () = assert!(size_of::<FlowKey<crate::V6>>() == 40);
@@ -31,7 +32,6 @@ impl<A: Copy> FlowKey<A> {
             source_port_be: self.destination_port_be,
             destination_port_be: self.source_port_be,
             protocol: self.protocol,
-            pad: [0; 3],
         }
     }
 }
@@ -66,26 +66,38 @@ pub struct Flow<A> {
     pub pending: u32,
     /// The client's next hop, learned from its packets: the interface they arrive on.
     pub ifindex: u32,
-    /// Our MAC address on that interface.
-    pub local_mac: [u8; 6],
     /// The MAC address that the client's packets come from.
     pub peer_mac: [u8; 6],
+    /// Our MAC address on that interface. The two stand in the order of an Ethernet header.
+    pub local_mac: [u8; 6],
 }
 const _: () = assert!(size_of::<Flow<crate::V4>>() == 48);
 const _: () = assert!(size_of::<Flow<crate::V6>>() == 72);
+
+impl<A: Address> FlowKey<A> {
+    /// Equality, in a form that eBPF can compile.
+    #[inline(always)]
+    #[must_use]
+    pub fn same(&self, other: &Self) -> bool {
+        self.source_port_be == other.source_port_be
+            && self.destination_port_be == other.destination_port_be
+            && self.protocol == other.protocol
+            && self.source.same(other.source)
+            && self.destination.same(other.destination)
+    }
+}
 
 impl<A: Copy> Flow<A> {
     /// The key of this entry's twin: the reverse of what its packets look like once rewritten.
     #[inline(always)]
     #[must_use]
-    pub const fn twin_key(&self, protocol: u8) -> FlowKey<A> {
+    pub const fn twin_key(&self, protocol: u32) -> FlowKey<A> {
         FlowKey {
             source: self.destination,
             destination: self.source,
             source_port_be: self.destination_port_be,
             destination_port_be: self.source_port_be,
             protocol,
-            pad: [0; 3],
         }
     }
 }
@@ -134,6 +146,14 @@ pub mod flag {
     pub const BACKEND_CLOSED_FIRST: u8 = 2;
 }
 
+/// Source ports that are tried for a new flow before it is dropped. At 98 % of the ports in use,
+/// 256 random tries all fail once in 170 flows.
+pub const PORT_ATTEMPTS: u32 = 256;
+/// Tries that look for a port never used; from then on those of closed flows will do.
+pub const PORT_ATTEMPTS_FRESH: u32 = 8;
+/// From this try on, so will those whose backend may hold TIME-WAIT, and those of flows that
+/// nobody confirmed.
+pub const PORT_ATTEMPTS_QUIET: u32 = 32;
 /// Source ports of closed flows may be given out again after this long without a packet.
 pub const REUSE_QUIET_NS: u64 = 1_000_000_000;
 /// The same where the backend closed first: TIME-WAIT lasts 60 s in Linux

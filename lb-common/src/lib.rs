@@ -107,6 +107,10 @@ const _: () = assert!(size_of::<RstBudget>() == 16);
 pub trait Address: Copy + Eq + 'static {
     /// The words folded into 64 bits, for hashing.
     fn fold(self) -> u64;
+    /// Equality word by word: `==` on arrays may become a call of `bcmp`, which eBPF has not.
+    fn same(self, other: Self) -> bool;
+    /// A copy made word by word, because one of the whole may become a call of `memmove`.
+    fn copied(&self) -> Self;
 }
 
 /// IPv4: one word.
@@ -119,6 +123,16 @@ impl Address for V4 {
     fn fold(self) -> u64 {
         self[0] as u64
     }
+
+    #[inline(always)]
+    fn same(self, other: Self) -> bool {
+        self[0] == other[0]
+    }
+
+    #[inline(always)]
+    fn copied(&self) -> Self {
+        *self
+    }
 }
 
 impl Address for V6 {
@@ -127,6 +141,17 @@ impl Address for V6 {
         let high = self[0] as u64 | (self[1] as u64) << 32;
         let low = self[2] as u64 | (self[3] as u64) << 32;
         high.wrapping_mul(hash::SPREAD) ^ low
+    }
+
+    #[inline(always)]
+    fn same(self, other: Self) -> bool {
+        self[0] == other[0] && self[1] == other[1] && self[2] == other[2] && self[3] == other[3]
+    }
+
+    #[inline(always)]
+    fn copied(&self) -> Self {
+        let [a, b, c, d] = *self;
+        [a, b, c, d]
     }
 }
 

@@ -17,7 +17,7 @@ pub struct VipKey<A> {
 const _: () = assert!(size_of::<VipKey<crate::V4>>() == 8);
 const _: () = assert!(size_of::<VipKey<crate::V6>>() == 20);
 
-/// One service. 8 bytes, so that an update is one store.
+/// One service.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Service {
@@ -26,8 +26,11 @@ pub struct Service {
     /// One of [`mode`].
     pub mode: u8,
     pub pad: [u8; 3],
+    /// Hash of the service's name: by it a restarted daemon knows the entry again. 0 marks a free
+    /// entry.
+    pub identity: u64,
 }
-const _: () = assert!(size_of::<Service>() == 8);
+const _: () = assert!(size_of::<Service>() == 16);
 
 /// How packets reach the backend.
 pub mod mode {

@@ -1,15 +1,47 @@
-#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+//! The XDP program: entry, panic handler, licence. One program on every configured interface, for
+//! both directions; `ingress` tells a packet's way from top to bottom.
+//!
+//! Each stage takes views and returns `Result<_, Reason>`; a [`lb_common::reason::Reason`] becomes
+//! a verdict and a count in one place, `stats::conclude`.
 
-use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+// The host's compiler checks and lints this crate, but nothing runs it there.
+#![cfg_attr(
+    not(target_arch = "bpf"),
+    expect(dead_code, reason = "only the eBPF target has an entry")
+)]
+
+mod answer;
+mod family;
+mod flow;
+mod forward;
+mod ingress;
+mod maps;
+mod packet;
+mod rewrite;
+mod select;
+mod stats;
+
+use aya_ebpf::{macros::xdp, programs::XdpContext};
 
 #[xdp]
-pub fn divvy(_ctx: XdpContext) -> u32 {
-    xdp_action::XDP_PASS
+pub fn divvy(ctx: XdpContext) -> u32 {
+    match ingress::handle(&ctx) {
+        Ok(verdict) => verdict,
+        Err(reason) => stats::conclude(&ctx, reason),
+    }
 }
+
+/// The kernel allows GPL-only helpers to programs whose licence is compatible with the GPL.
+#[cfg(target_arch = "bpf")]
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 
 #[cfg(target_arch = "bpf")]
 #[panic_handler]
-fn panic(_info: &core::panic::PanicInfo) -> ! {
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    // No path leads here: the verifier would refuse an endless loop.
     loop {}
 }
 

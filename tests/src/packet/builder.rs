@@ -168,6 +168,13 @@ impl Packet {
         self
     }
 
+    /// One less than it was.
+    #[must_use]
+    pub fn one_hop_less(mut self) -> Self {
+        self.ttl -= 1;
+        self
+    }
+
     /// IPv4 options: this many words of NOP, at most 10.
     #[must_use]
     pub fn ip_options(mut self, words: usize) -> Self {

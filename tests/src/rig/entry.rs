@@ -38,13 +38,13 @@ pub struct Entry {
     pub peer_mac: [u8; 6],
 }
 
-/// The clock of `last_seen_ns`.
+/// The clock of `last_seen_ns`, in the resolution that the program reads it.
 ///
 /// # Panics
 /// Never: every Linux has this clock.
 #[must_use]
 pub fn now_ns() -> u64 {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every Linux has this clock");
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).expect("every Linux has this clock");
     now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64
 }
 
@@ -139,8 +139,7 @@ pub(super) fn key<A: Family>(source: SocketAddr, destination: SocketAddr) -> Flo
         destination: A::words(destination.ip()),
         source_port_be: source.port().to_be(),
         destination_port_be: destination.port().to_be(),
-        protocol: PROTOCOL_TCP,
-        pad: [0; 3],
+        protocol: PROTOCOL_TCP.into(),
     }
 }
 

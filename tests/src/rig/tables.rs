@@ -65,6 +65,7 @@ impl Rig {
             eligible,
             mode: mode::NAT,
             pad: [0; 3],
+            identity: 1 + u64::from(service_idx),
         };
         services
             .set(service_idx, service, 0)
@@ -95,6 +96,12 @@ impl Rig {
             .expect("rings take a ring of the right length");
     }
 
+    /// An address as [`Backend::address`] holds it.
+    #[must_use]
+    pub fn address_words(address: IpAddr) -> [u32; 4] {
+        four_words(address)
+    }
+
     /// A backend.
     pub fn backend(&mut self, backend_idx: u32, backend: Backend) {
         let mut backends: Array<_, Backend> = self.array(names::BACKENDS);
@@ -111,7 +118,7 @@ impl Rig {
         self.backend(backend_idx, backend);
     }
 
-    /// Leaves every CPU this many resets to send, counted from now.
+    /// Leaves every CPU this many resets to send; it earns more from now on.
     ///
     /// # Panics
     /// When the kernel refuses.

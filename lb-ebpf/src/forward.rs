@@ -1,0 +1,54 @@
+//! Sending a rewritten segment on its way: next hop, hop limit, verdict.
+
+use aya_ebpf::{bindings::xdp_action, helpers::bpf_redirect, programs::XdpContext};
+use lb_common::{backend::Backend, flow::Flow, reason::Reason};
+
+use crate::{
+    packet::{Ethernet, Segment, copy_mac},
+    rewrite::Readdress,
+};
+
+/// Toward a backend, by the next hop that the daemon keeps. Where that is unknown the rewritten
+/// packet goes to the kernel, which resolves it and forwards; it also takes the hop off, so that
+/// is not done here.
+#[inline(always)]
+pub fn to_backend<F: Readdress>(
+    ctx: &XdpContext,
+    segment: &mut Segment<'_, F>,
+    backend: &Backend,
+) -> Result<u32, Reason> {
+    if backend.ifindex == 0 {
+        return Err(Reason::NextHopUnknown);
+    }
+    F::decrement_hops(segment.ip);
+    address(segment.ethernet, &backend.peer_mac, &backend.local_mac);
+    Ok(out_of(ctx, backend.ifindex))
+}
+
+/// Toward the client, by the next hop learned from its packets.
+#[inline(always)]
+pub fn to_client<F: Readdress>(
+    ctx: &XdpContext,
+    segment: &mut Segment<'_, F>,
+    flow: &Flow<F::Address>,
+) -> u32 {
+    F::decrement_hops(segment.ip);
+    address(segment.ethernet, &flow.peer_mac, &flow.local_mac);
+    out_of(ctx, flow.ifindex)
+}
+
+#[inline(always)]
+fn address(ethernet: &mut Ethernet, destination: &[u8; 6], source: &[u8; 6]) {
+    copy_mac(&mut ethernet.destination, destination);
+    copy_mac(&mut ethernet.source, source);
+}
+
+#[inline(always)]
+fn out_of(ctx: &XdpContext, ifindex: u32) -> u32 {
+    if ifindex == ctx.ingress_ifindex() as u32 {
+        xdp_action::XDP_TX
+    } else {
+        // SAFETY: a helper without memory arguments.
+        (unsafe { bpf_redirect(ifindex, 0) }) as u32
+    }
+}

@@ -1,0 +1,311 @@
+//! All pointer arithmetic: bounds-checked views of a frame's headers. Each bound is checked beside
+//! the access that needs it, so that the verifier and the reader see both at once.
+//!
+//! Headers are read in words although an IP header lies at an odd multiple of two bytes: the
+//! instructions of eBPF have no alignment on the machines that JIT them to plain loads (x86-64,
+//! arm64), and reading bytes instead would triple the loads of an IPv6 address.
+
+use core::marker::PhantomData;
+
+use aya_ebpf::programs::XdpContext;
+use lb_common::{Address, PROTOCOL_TCP, V4, V6, flow::FlowKey, reason::Reason};
+
+use crate::family::{Family, Inet, Inet6};
+
+pub const ETHERTYPE_IPV4_BE: u16 = 0x0800_u16.to_be();
+pub const ETHERTYPE_IPV6_BE: u16 = 0x86dd_u16.to_be();
+
+/// TCP flags (RFC 9293, section 3.1).
+pub mod tcp_flag {
+    pub const FIN: u8 = 0x01;
+    pub const SYN: u8 = 0x02;
+    pub const RST: u8 = 0x04;
+    pub const ACK: u8 = 0x10;
+}
+
+/// Extension headers that are walked before giving up (RFC 8200, section 4.1 names six kinds, of
+/// which these are the ones that may stand before TCP).
+const MAX_EXTENSION_HEADERS: usize = 4;
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const DESTINATION_OPTIONS: u8 = 60;
+
+/// IPv4: "more fragments" and the offset (RFC 791, section 3.1).
+const FRAGMENT_MASK_BE: u16 = 0x3fff_u16.to_be();
+const FRAGMENT_OFFSET_MASK_BE: u16 = 0x1fff_u16.to_be();
+/// IPv6: the offset without the reserved bits and the M flag (RFC 8200, section 4.5).
+const FRAGMENT_OFFSET_MASK6_BE: u16 = 0xfff8_u16.to_be();
+
+#[repr(C)]
+pub struct Ethernet {
+    pub destination: [u8; 6],
+    pub source: [u8; 6],
+    pub ethertype_be: u16,
+}
+
+#[repr(C)]
+pub struct Ipv4 {
+    pub version_ihl: u8,
+    pub tos: u8,
+    pub total_length_be: u16,
+    pub id_be: u16,
+    pub fragment_be: u16,
+    pub ttl: u8,
+    pub protocol: u8,
+    pub checksum_be: u16,
+    pub source: V4,
+    pub destination: V4,
+}
+
+#[repr(C)]
+pub struct Ipv6 {
+    pub version_class_label_be: u32,
+    pub payload_length_be: u16,
+    pub next_header: u8,
+    pub hop_limit: u8,
+    pub source: V6,
+    pub destination: V6,
+}
+
+#[repr(C)]
+pub struct Tcp {
+    pub source_port_be: u16,
+    pub destination_port_be: u16,
+    pub sequence_be: u32,
+    pub acknowledgement_be: u32,
+    pub data_offset: u8,
+    pub flags: u8,
+    pub window_be: u16,
+    pub checksum_be: u16,
+    pub urgent_be: u16,
+}
+
+#[repr(C)]
+struct ExtensionHeader {
+    next_header: u8,
+    /// Length in units of 8 bytes, not counting the first (RFC 8200, section 4.3).
+    length: u8,
+    /// Of a fragment header: offset and flags.
+    fragment_be: u16,
+}
+
+/// What the path needs of an IP header, whichever its version.
+pub trait IpHeader {
+    type Address: Address;
+    fn source(&self) -> Self::Address;
+    fn destination(&self) -> Self::Address;
+    fn hop_limit(&self) -> u8;
+}
+
+impl IpHeader for Ipv4 {
+    type Address = V4;
+
+    #[inline(always)]
+    fn source(&self) -> V4 {
+        self.source
+    }
+
+    #[inline(always)]
+    fn destination(&self) -> V4 {
+        self.destination
+    }
+
+    #[inline(always)]
+    fn hop_limit(&self) -> u8 {
+        self.ttl
+    }
+}
+
+impl IpHeader for Ipv6 {
+    type Address = V6;
+
+    #[inline(always)]
+    fn source(&self) -> V6 {
+        self.source.copied()
+    }
+
+    #[inline(always)]
+    fn destination(&self) -> V6 {
+        self.destination.copied()
+    }
+
+    #[inline(always)]
+    fn hop_limit(&self) -> u8 {
+        self.hop_limit
+    }
+}
+
+/// A frame whose Ethernet header is there.
+pub struct Frame<'a> {
+    ctx: &'a XdpContext,
+    pub ethernet: &'a mut Ethernet,
+}
+
+/// A TCP segment: its headers are within the frame.
+pub struct Segment<'a, F: Family> {
+    pub ethernet: &'a mut Ethernet,
+    pub ip: &'a mut F::Header,
+    pub tcp: &'a mut Tcp,
+    /// Bytes of TCP payload, by the length fields.
+    pub payload: u32,
+    /// It is the first fragment of its datagram.
+    pub fragment: bool,
+    /// Bytes of the frame.
+    pub frame_length: u32,
+    family: PhantomData<F>,
+}
+
+impl<'a> Frame<'a> {
+    #[inline(always)]
+    pub fn new(ctx: &'a XdpContext) -> Result<Self, Reason> {
+        Ok(Self {
+            ctx,
+            ethernet: view(ctx, 0)?,
+        })
+    }
+
+    /// The IPv4 TCP segment in it.
+    #[inline(always)]
+    pub fn ipv4(self) -> Result<Segment<'a, Inet>, Reason> {
+        let ip: &mut Ipv4 = view(self.ctx, size_of::<Ethernet>())?;
+        let header_length = (ip.version_ihl & 0x0f) as usize * 4;
+        if ip.version_ihl >> 4 != 4 || header_length < size_of::<Ipv4>() {
+            return Err(Reason::Truncated);
+        }
+        if ip.protocol != PROTOCOL_TCP {
+            return Err(Reason::NotTcp);
+        }
+        if ip.fragment_be & FRAGMENT_OFFSET_MASK_BE != 0 {
+            return Err(Reason::LaterFragment);
+        }
+        let tcp: &mut Tcp = view(self.ctx, size_of::<Ethernet>() + header_length)?;
+        let headers = header_length as u32 + (tcp.data_offset >> 4) as u32 * 4;
+        Ok(Segment {
+            payload: (u16::from_be(ip.total_length_be) as u32).saturating_sub(headers),
+            fragment: ip.fragment_be & FRAGMENT_MASK_BE != 0,
+            frame_length: (self.ctx.data_end() - self.ctx.data()) as u32,
+            ethernet: self.ethernet,
+            ip,
+            tcp,
+            family: PhantomData,
+        })
+    }
+
+    /// The IPv6 TCP segment in it, behind a bounded number of extension headers.
+    #[inline(always)]
+    pub fn ipv6(self) -> Result<Segment<'a, Inet6>, Reason> {
+        let ip: &mut Ipv6 = view(self.ctx, size_of::<Ethernet>())?;
+        if u32::from_be(ip.version_class_label_be) >> 28 != 6 {
+            return Err(Reason::Truncated);
+        }
+        let mut next = ip.next_header;
+        let mut extensions = 0;
+        let mut fragment = false;
+        let first = size_of::<Ethernet>() + size_of::<Ipv6>();
+        for _ in 0..MAX_EXTENSION_HEADERS {
+            match next {
+                HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => {
+                    let header: &ExtensionHeader = view(self.ctx, first + extensions)?;
+                    next = header.next_header;
+                    extensions += (header.length as usize + 1) * 8;
+                }
+                FRAGMENT => {
+                    let header: &ExtensionHeader = view(self.ctx, first + extensions)?;
+                    if header.fragment_be & FRAGMENT_OFFSET_MASK6_BE != 0 {
+                        return Err(Reason::LaterFragment);
+                    }
+                    fragment = true;
+                    next = header.next_header;
+                    extensions += 8;
+                }
+                _ => break,
+            }
+        }
+        if next != PROTOCOL_TCP {
+            return Err(Reason::NotTcp);
+        }
+        let tcp: &mut Tcp = view(self.ctx, first + extensions)?;
+        let headers = extensions as u32 + (tcp.data_offset >> 4) as u32 * 4;
+        Ok(Segment {
+            payload: (u16::from_be(ip.payload_length_be) as u32).saturating_sub(headers),
+            fragment,
+            frame_length: (self.ctx.data_end() - self.ctx.data()) as u32,
+            ethernet: self.ethernet,
+            ip,
+            tcp,
+            family: PhantomData,
+        })
+    }
+}
+
+impl<F: Family> Segment<'_, F> {
+    /// The 5-tuple as it arrived.
+    #[inline(always)]
+    pub fn key(&self) -> FlowKey<F::Address> {
+        FlowKey {
+            source: self.ip.source(),
+            destination: self.ip.destination(),
+            source_port_be: self.tcp.source_port_be,
+            destination_port_be: self.tcp.destination_port_be,
+            protocol: PROTOCOL_TCP as u32,
+        }
+    }
+
+    /// Any of these [`tcp_flag`]s is set.
+    #[inline(always)]
+    pub fn has(&self, flags: u8) -> bool {
+        self.tcp.flags & flags != 0
+    }
+
+    /// It opens a connection: SYN without ACK, RST or FIN.
+    #[inline(always)]
+    pub fn is_syn(&self) -> bool {
+        use tcp_flag::{ACK, FIN, RST, SYN};
+        self.tcp.flags & (SYN | ACK | RST | FIN) == SYN
+    }
+
+    /// It answers a SYN.
+    #[inline(always)]
+    pub fn is_syn_ack(&self) -> bool {
+        use tcp_flag::{ACK, RST, SYN};
+        self.tcp.flags & (SYN | ACK | RST) == SYN | ACK
+    }
+}
+
+/// Copies a MAC address in three loads and stores: as a whole it would become a call of
+/// `memmove`.
+#[inline(always)]
+pub fn copy_mac(to: &mut [u8; 6], from: &[u8; 6]) {
+    let to: *mut [u8; 6] = to;
+    let from: *const [u8; 6] = from;
+    // SAFETY: six bytes are three halfwords; MAC addresses lie at even offsets, in frames and in
+    // map values alike.
+    unsafe {
+        let [a, b, c] = *from.cast::<[u16; 3]>();
+        *to.cast::<[u16; 3]>() = [a, b, c];
+    }
+}
+
+/// Equality of MAC addresses in three comparisons.
+#[inline(always)]
+pub fn same_mac(a: &[u8; 6], b: &[u8; 6]) -> bool {
+    let a: *const [u8; 6] = a;
+    let b: *const [u8; 6] = b;
+    // SAFETY: as in `copy_mac`.
+    let (a, b) = unsafe { (*a.cast::<[u16; 3]>(), *b.cast::<[u16; 3]>()) };
+    a[0] == b[0] && a[1] == b[1] && a[2] == b[2]
+}
+
+/// The header at `offset`, if the frame reaches its end.
+#[inline(always)]
+pub fn view<T>(ctx: &XdpContext, offset: usize) -> Result<&mut T, Reason> {
+    let start = ctx.data() + offset;
+    if start + size_of::<T>() > ctx.data_end() {
+        return Err(Reason::Truncated);
+    }
+    // SAFETY: the bytes lie within the frame, which nobody else touches while the program runs,
+    // and every header is made of integers only. Two views never cover the same bytes: headers
+    // follow one another.
+    Ok(unsafe { &mut *(start as *mut T) })
+}

@@ -1,0 +1,290 @@
+//! What is ours, and for a new flow: its service, its backend and its source port.
+
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::bpf_loop;
+use lb_common::{
+    Address as _, NO_BACKEND,
+    backend::{self, Backend},
+    flow::{
+        self as shared, Flow, FlowKey, PORT_ATTEMPTS, PORT_ATTEMPTS_FRESH, PORT_ATTEMPTS_QUIET,
+        REUSE_QUIET_NS, REUSE_TIME_WAIT_NS, side, state,
+    },
+    hash,
+    reason::Reason,
+    ring_position,
+    service::{Settings, VipKey},
+};
+
+use crate::{
+    family::Family,
+    flow, maps,
+    packet::{Segment, copy_mac},
+    stats,
+};
+
+/// Further slots that are tried when the ring still names a backend that just went down.
+const SLOT_ATTEMPTS: u32 = 8;
+
+/// Steps of the walk through the source ports. Primes above the greatest number of (address, port)
+/// pairs that a backend can have (256 x 65,535) share no factor with any, so that each step visits
+/// all of them; several, so that flows with the same start part ways.
+const STEPS: [u32; 8] = [
+    16_777_259, 16_777_289, 16_777_291, 16_777_331, 16_777_333, 16_777_337, 16_777_381, 16_777_421,
+];
+
+/// Where a new flow goes.
+pub struct Choice {
+    pub backend_idx: u32,
+    pub backend: &'static Backend,
+    pub hash: u64,
+}
+
+/// Cheap and without a table: a packet for which this is false is none of ours. True promises
+/// nothing.
+#[inline(always)]
+pub fn can_be_ours<A: lb_common::Address>(settings: &Settings, key: &FlowKey<A>) -> bool {
+    let vip = hash::vip_bit(key.destination, key.destination_port_be, key.protocol as u8);
+    if admitted(settings, vip) {
+        return true;
+    }
+    let port = u16::from_be(key.destination_port_be);
+    port.wrapping_sub(settings.port_min) < settings.port_count
+        && admitted(settings, hash::snat_bit(key.destination))
+}
+
+#[inline(always)]
+fn admitted(settings: &Settings, bit: usize) -> bool {
+    settings.filter[bit / 64] >> (bit % 64) & 1 == 1
+}
+
+/// The service whose vip this packet is for.
+#[inline(always)]
+pub fn service<F: Family>(key: &FlowKey<F::Address>) -> Option<u32> {
+    let vip = VipKey {
+        address: key.destination.copied(),
+        port_be: key.destination_port_be,
+        protocol: key.protocol as u8,
+        pad: 0,
+    };
+    // SAFETY: the value is one word, read once.
+    F::vips().get_ptr(&vip).map(|idx| unsafe { *idx })
+}
+
+/// The backend that the service's ring gives a new flow.
+#[inline(always)]
+pub fn backend<F: Family>(service_idx: u32, key: &FlowKey<F::Address>) -> Result<Choice, Reason> {
+    let service = maps::SERVICES.get(service_idx).ok_or(Reason::TableError)?;
+    if service.eligible == 0 {
+        return Err(Reason::NoBackend);
+    }
+    let flow_hash = hash::flow(key);
+    let mut slot_hash = flow_hash;
+    for _ in 0..SLOT_ATTEMPTS {
+        let (chunk, place) = ring_position(hash::slot(slot_hash));
+        let chunk = maps::RINGS
+            .get_value(service_idx, &chunk)
+            .ok_or(Reason::TableError)?;
+        let backend_idx = chunk[place];
+        if backend_idx == NO_BACKEND {
+            return Err(Reason::NoBackend);
+        }
+        let backend = maps::BACKENDS.get(backend_idx).ok_or(Reason::TableError)?;
+        if backend.state == backend::state::UP {
+            return Ok(Choice {
+                backend_idx,
+                backend,
+                hash: flow_hash,
+            });
+        }
+        slot_hash = hash::mix(slot_hash);
+    }
+    Err(Reason::NoBackend)
+}
+
+/// A new flow in the making, with the walk through its backend's source addresses and ports. It
+/// lies in a per-CPU map, because the stack of 512 bytes has no room for it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Draft<A> {
+    /// The client's entry; its source is chosen by the walk.
+    pub client: Flow<A>,
+    /// The entry for the backend's replies, the same whichever source is chosen.
+    replies: Flow<A>,
+    /// The key of that entry; its destination is the pair being tried.
+    replies_key: FlowKey<A>,
+    now_ns: u64,
+    snat_first: u32,
+    port_min: u32,
+    port_count: u32,
+    /// Which pair comes next, of how many, and how far the one after.
+    position: u32,
+    pairs: u32,
+    step: u32,
+    claimed: u32,
+    pad: u32,
+}
+
+/// This CPU's draft.
+#[inline(always)]
+fn draft<F: Family>() -> Result<&'static mut Draft<F::Address>, Reason> {
+    let draft = F::draft().ok_or(Reason::TableError)?;
+    // SAFETY: a per-CPU value, and the program is not preempted by another run of itself. `open`
+    // and its callback take turns.
+    Ok(unsafe { &mut *draft })
+}
+
+/// Opens a flow toward the chosen backend: claims a source port and inserts both entries. Returns
+/// the client's.
+#[inline(always)]
+pub fn open<F: Family>(
+    segment: &Segment<'_, F>,
+    key: &FlowKey<F::Address>,
+    settings: &Settings,
+    choice: &Choice,
+    ifindex: u32,
+    now_ns: u64,
+) -> Result<&'static Flow<F::Address>, Reason> {
+    let port_count = settings.port_count as u32;
+    let pairs = port_count * choice.backend.snat_count as u32;
+    if pairs == 0 {
+        return Err(Reason::PortsExhausted);
+    }
+    let low = choice.hash as u32;
+    let draft = draft::<F>()?;
+    let backend_address = F::backend_address(choice.backend);
+    let port_be = choice.backend.port_be;
+    fill::<F>(
+        &mut draft.client,
+        side::CLIENT,
+        segment,
+        choice,
+        ifindex,
+        now_ns,
+    );
+    draft.client.source = key.destination.copied();
+    draft.client.destination = backend_address.copied();
+    draft.client.destination_port_be = port_be;
+    fill::<F>(
+        &mut draft.replies,
+        side::BACKEND,
+        segment,
+        choice,
+        ifindex,
+        now_ns,
+    );
+    draft.replies.source = key.destination.copied();
+    draft.replies.destination = key.source.copied();
+    draft.replies.source_port_be = key.destination_port_be;
+    draft.replies.destination_port_be = key.source_port_be;
+    draft.replies_key.source = backend_address.copied();
+    draft.replies_key.source_port_be = port_be;
+    draft.replies_key.protocol = key.protocol;
+    draft.now_ns = now_ns;
+    draft.snat_first = choice.backend.snat_first as u32;
+    draft.port_min = settings.port_min as u32;
+    draft.port_count = port_count;
+    draft.position = ((low as u64 * pairs as u64) >> 32) as u32;
+    draft.pairs = pairs;
+    draft.step = STEPS[(low % STEPS.len() as u32) as usize] % pairs;
+    draft.claimed = 0;
+    // SAFETY: the callback has the signature that the helper asks for and needs no context.
+    // Since kernel 5.17.
+    unsafe {
+        bpf_loop(
+            PORT_ATTEMPTS,
+            try_pair::<F> as *mut c_void,
+            core::ptr::null_mut(),
+            0,
+        );
+    }
+    if draft.claimed == 0 {
+        return Err(Reason::PortsExhausted);
+    }
+    draft.client.source = draft.replies_key.destination.copied();
+    draft.client.source_port_be = draft.replies_key.destination_port_be;
+    flow::insert_client::<F>(key, &draft.client, &draft.replies_key)?;
+    stats::new_flow(choice.backend_idx);
+    Ok(&draft.client)
+}
+
+/// Fills in what both entries of a new flow have alike. Field by field: a whole entry written at
+/// once would be built on the stack first.
+#[inline(always)]
+fn fill<F: Family>(
+    entry: &mut Flow<F::Address>,
+    side: u8,
+    segment: &Segment<'_, F>,
+    choice: &Choice,
+    ifindex: u32,
+    now_ns: u64,
+) {
+    entry.backend_idx = choice.backend_idx;
+    entry.last_seen_ns = now_ns;
+    entry.state = state::HALF_OPEN;
+    entry.side = side;
+    entry.closed_by = 0;
+    entry.flags = 0;
+    entry.pending = 0;
+    entry.ifindex = ifindex;
+    copy_mac(&mut entry.peer_mac, &segment.ethernet.source);
+    copy_mac(&mut entry.local_mac, &segment.ethernet.destination);
+}
+
+/// Tries one pair: 1 ends the loop, 0 goes on.
+extern "C" fn try_pair<F: Family>(attempt: u32, _context: *mut c_void) -> i64 {
+    const ON: i64 = 0;
+    const DONE: i64 = 1;
+
+    let Ok(draft) = draft::<F>() else {
+        return DONE;
+    };
+    let port_count = draft.port_count;
+    let position = draft.position;
+    if port_count == 0 {
+        return DONE;
+    }
+    let Some(address) = maps::SNAT.get(draft.snat_first + position / port_count) else {
+        return DONE;
+    };
+    draft.replies_key.destination = F::snat_address(address);
+    draft.replies_key.destination_port_be =
+        ((draft.port_min + position % port_count) as u16).to_be();
+    draft.position += draft.step;
+    if draft.position >= draft.pairs {
+        draft.position -= draft.pairs;
+    }
+
+    if let Some(holder) = flow::find::<F>(&draft.replies_key) {
+        if !is_reusable::<F>(&holder, attempt, draft.now_ns) {
+            return ON;
+        }
+        flow::remove_pair::<F>(&draft.replies_key, &holder);
+        stats::count(Reason::PortReused);
+    }
+    if flow::claim::<F>(&draft.replies_key, &draft.replies) {
+        draft.claimed = 1;
+        return DONE;
+    }
+    ON
+}
+
+/// The holder of a source port is over and quiet, so that a new flow may have its port.
+#[inline(always)]
+fn is_reusable<F: Family>(holder: &flow::Found<F>, attempt: u32, now_ns: u64) -> bool {
+    if attempt < PORT_ATTEMPTS_FRESH {
+        return false;
+    }
+    let quiet_ns = now_ns.wrapping_sub(holder.entry.last_seen_ns);
+    let time_wait = holder.entry.flags & shared::flag::BACKEND_CLOSED_FIRST != 0;
+    match holder.entry.state {
+        state::CLOSED if time_wait && attempt < PORT_ATTEMPTS_QUIET => {
+            quiet_ns >= REUSE_TIME_WAIT_NS
+        }
+        state::CLOSED | state::RESET => quiet_ns >= REUSE_QUIET_NS,
+        state::HALF_OPEN | state::SYN_ACKED => {
+            !holder.confirmed && attempt >= PORT_ATTEMPTS_QUIET && quiet_ns >= REUSE_QUIET_NS
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,60 @@
+//! Counting, and the one place where a [`Reason`] becomes a verdict.
+
+use aya_ebpf::{bindings::xdp_action, programs::XdpContext};
+use lb_common::{
+    flow::side,
+    reason::{Kind, Reason},
+};
+
+use crate::{answer, maps};
+
+/// Ends a packet that was not simply forwarded: answers where the reason asks for it, counts, and
+/// says what becomes of the frame.
+#[inline(always)]
+pub fn conclude(ctx: &XdpContext, reason: Reason) -> u32 {
+    let reason = match reason.kind() {
+        Kind::Answer => answer::reset(ctx, reason),
+        _ => reason,
+    };
+    count(reason);
+    match reason.kind() {
+        Kind::Drop => xdp_action::XDP_DROP,
+        Kind::Answer => xdp_action::XDP_TX,
+        Kind::Pass | Kind::Event => xdp_action::XDP_PASS,
+    }
+}
+
+/// Adds one to a reason's counter on this CPU.
+#[inline(always)]
+pub fn count(reason: Reason) {
+    if let Some(counter) = maps::REASONS.get_ptr_mut(reason as u32) {
+        // SAFETY: a per-CPU value, and the program is not preempted by another run of itself.
+        unsafe { *counter += 1 };
+    }
+}
+
+/// Counts a packet that a backend received (from `side::CLIENT`) or sent.
+#[inline(always)]
+pub fn packet(backend_idx: u32, from: u8, bytes: u32) {
+    if let Some(stats) = maps::BACKEND_STATS.get_ptr_mut(backend_idx) {
+        // SAFETY: as in `count`.
+        let stats = unsafe { &mut *stats };
+        if from == side::CLIENT {
+            stats.packets_in += 1;
+            stats.bytes_in += bytes as u64;
+        } else {
+            stats.packets_out += 1;
+            stats.bytes_out += bytes as u64;
+        }
+    }
+}
+
+/// Counts a new flow of a backend.
+#[inline(always)]
+pub fn new_flow(backend_idx: u32) {
+    count(Reason::FlowNew);
+    if let Some(stats) = maps::BACKEND_STATS.get_ptr_mut(backend_idx) {
+        // SAFETY: as in `count`.
+        unsafe { (*stats).flows += 1 };
+    }
+}
