@@ -155,12 +155,7 @@ impl Scene {
         connection
     }
 
-    fn connection(
-        &self,
-        client: SocketAddr,
-        local: SocketAddr,
-        backend: SocketAddr,
-    ) -> Connection {
+    fn connection(&self, client: SocketAddr, local: SocketAddr, backend: SocketAddr) -> Connection {
         let backend_idx = (0..100)
             .find(|idx| self.backend(*idx) == backend)
             .unwrap_or_else(|| panic!("{backend} is no backend"));
