@@ -118,6 +118,22 @@ impl Rig {
         self.backend(backend_idx, backend);
     }
 
+    /// Writes a backend a second time, under another index.
+    ///
+    /// # Panics
+    /// When there is no such backend.
+    pub fn copy_backend(&mut self, from_idx: u32, to_idx: u32) {
+        let backends: Array<_, Backend> = self.array(names::BACKENDS);
+        let backend = backends.get(&from_idx, 0).expect("it is within bounds");
+        self.backend(to_idx, backend);
+    }
+
+    /// Sets every bit of the filter, so that each packet calls for a lookup.
+    pub fn admit_everything(&mut self) {
+        self.settings.filter.fill(u64::MAX);
+        self.write_settings();
+    }
+
     /// Leaves every CPU this many resets to send; it earns more from now on.
     ///
     /// # Panics

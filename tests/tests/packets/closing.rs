@@ -9,12 +9,12 @@ use lb_tests::{packet::flag::*, rig::Table};
 use crate::scene::{BACKEND_ISN, CLIENT_ISN, Connection, Scene};
 
 fn client_fin(scene: &mut Scene, connection: &Connection) {
-    let fin = scene.from_client(connection).flags(FIN | ACK);
+    let fin = scene.by_client(connection).flags(FIN | ACK);
     scene.client_sends(connection, fin);
 }
 
 fn backend_fin(scene: &mut Scene, connection: &Connection) {
-    let fin = scene.from_backend(connection).flags(FIN | ACK);
+    let fin = scene.by_backend(connection).flags(FIN | ACK);
     scene.backend_sends(connection, fin);
 }
 
@@ -48,16 +48,16 @@ fn a_flow_is_closed_when_both_ends_sent_fin() {
             (backend_fin, "closed"),
         ],
     ];
-    for order in orders {
-        for mut scene in Scene::both() {
-            let connection = scene.establish(scene.client);
+    for mut scene in Scene::both() {
+        for (n, order) in (0..).zip(orders) {
+            let connection = scene.establish(scene.other_client(n));
             for (fin, state) in order {
                 fin(&mut scene, &connection);
                 is_in(&scene, &connection, state);
                 // The other end's packets keep flowing, and a bare ACK changes nothing.
-                let data = scene.from_backend(&connection).payload(b"still");
+                let data = scene.by_backend(&connection).payload(b"still");
                 scene.backend_sends(&connection, data);
-                scene.client_sends(&connection, scene.from_client(&connection));
+                scene.client_sends(&connection, scene.by_client(&connection));
                 is_in(&scene, &connection, state);
             }
         }
@@ -67,9 +67,9 @@ fn a_flow_is_closed_when_both_ends_sent_fin() {
 /// Who closes first keeps TIME-WAIT: the port toward such a backend is not reused early.
 #[test]
 fn who_closed_first_is_remembered() {
-    for backend_first in [false, true] {
-        for mut scene in Scene::both() {
-            let connection = scene.establish(scene.client);
+    for mut scene in Scene::both() {
+        for (n, backend_first) in [(0, false), (1, true)] {
+            let connection = scene.establish(scene.other_client(n));
             if backend_first {
                 backend_fin(&mut scene, &connection);
                 client_fin(&mut scene, &connection);
@@ -97,13 +97,13 @@ fn who_closed_first_is_remembered() {
 fn a_reset_passes_and_only_shortens_the_timer() {
     for mut scene in Scene::both() {
         let connection = scene.establish(scene.client);
-        let reset = scene.from_client(&connection).flags(RST).ack(0);
+        let reset = scene.by_client(&connection).flags(RST).ack(0);
         scene.client_sends(&connection, reset);
         is_in(&scene, &connection, "reset");
         // A bare ACK proves nothing; data does.
-        scene.client_sends(&connection, scene.from_client(&connection));
+        scene.client_sends(&connection, scene.by_client(&connection));
         is_in(&scene, &connection, "reset");
-        let data = scene.from_client(&connection).payload(b"alive");
+        let data = scene.by_client(&connection).payload(b"alive");
         scene.client_sends(&connection, data);
         is_in(&scene, &connection, "established");
     }
@@ -113,10 +113,10 @@ fn a_reset_passes_and_only_shortens_the_timer() {
 fn a_backends_reset_passes_and_its_data_revives() {
     for mut scene in Scene::both() {
         let connection = scene.establish(scene.client);
-        let reset = scene.from_backend(&connection).flags(RST | ACK);
+        let reset = scene.by_backend(&connection).flags(RST | ACK);
         scene.backend_sends(&connection, reset);
         is_in(&scene, &connection, "reset");
-        let data = scene.from_backend(&connection).payload(b"alive");
+        let data = scene.by_backend(&connection).payload(b"alive");
         scene.backend_sends(&connection, data);
         is_in(&scene, &connection, "established");
     }
@@ -128,10 +128,10 @@ fn a_revived_flow_remembers_its_fin() {
     for mut scene in Scene::both() {
         let connection = scene.establish(scene.client);
         backend_fin(&mut scene, &connection);
-        let reset = scene.from_client(&connection).flags(RST);
+        let reset = scene.by_client(&connection).flags(RST);
         scene.client_sends(&connection, reset);
         is_in(&scene, &connection, "reset");
-        let data = scene.from_client(&connection).payload(b"alive");
+        let data = scene.by_client(&connection).payload(b"alive");
         scene.client_sends(&connection, data);
         is_in(&scene, &connection, "fin");
         client_fin(&mut scene, &connection);
@@ -152,21 +152,23 @@ fn a_syn_on_a_flow_that_ended_opens_a_new_one() {
             backend_fin(scene, connection);
         }),
         ("client reset", |scene, connection| {
-            let reset = scene.from_client(connection).flags(RST);
+            let reset = scene.by_client(connection).flags(RST);
             scene.client_sends(connection, reset);
         }),
         ("backend reset", |scene, connection| {
-            let reset = scene.from_backend(connection).flags(RST);
+            let reset = scene.by_backend(connection).flags(RST);
             scene.backend_sends(connection, reset);
         }),
     ];
-    for (name, end) in ends {
-        for mut scene in Scene::both() {
-            let old = scene.establish(scene.client);
+    for mut scene in Scene::both() {
+        scene.add_backend(1);
+        for (n, (name, end)) in (0..).zip(ends) {
+            let client = scene.other_client(n);
+            scene.rig.ring(0, |_| 0);
+            let old = scene.establish(client);
             end(&mut scene, &old);
-            scene.add_backend(1);
             scene.rig.ring(0, |_| 1);
-            let syn = scene.syn(scene.client).seq(CLIENT_ISN + 100_000);
+            let syn = scene.syn(client).seq(CLIENT_ISN + 100_000);
             let outcome = scene.rig.send(&syn);
             outcome.counts(&[Reason::FlowNew]);
             let sent = outcome.transmitted();
@@ -190,7 +192,7 @@ fn a_syn_on_a_flow_that_ended_opens_a_new_one() {
             // And it is confirmed like any other.
             let syn_ack = scene.syn_ack(&new).seq(BACKEND_ISN + 9);
             scene.backend_sends(&new, syn_ack);
-            let ack = scene.from_client(&new).ack(BACKEND_ISN + 10);
+            let ack = scene.by_client(&new).ack(BACKEND_ISN + 10);
             scene.rig.send(&ack).counts(&[Reason::FlowConfirmed]);
             is_in(&scene, &new, "established");
         }
@@ -204,9 +206,9 @@ fn a_half_closed_flow_carries_data() {
         let connection = scene.establish(scene.client);
         client_fin(&mut scene, &connection);
         for n in 0..5 {
-            let data = scene.from_backend(&connection).payload(&[n; 500]);
+            let data = scene.by_backend(&connection).payload(&[n; 500]);
             scene.backend_sends(&connection, data);
-            scene.client_sends(&connection, scene.from_client(&connection));
+            scene.client_sends(&connection, scene.by_client(&connection));
         }
         is_in(&scene, &connection, "fin");
     }

@@ -11,7 +11,8 @@ use crate::scene::{FRONT, ROUTER, Scene};
 /// Every kind of packet that a connection may carry, each way.
 #[test]
 fn packets_pass_both_ways_as_they_are() {
-    let kinds: [(&str, fn(Packet) -> Packet); 10] = [
+    type Kind = (&'static str, fn(Packet) -> Packet);
+    let kinds: [Kind; 10] = [
         ("bare ack", |p| p),
         ("data", |p| p.flags(PSH | ACK).payload(b"some data")),
         ("odd length", |p| p.flags(PSH | ACK).payload(b"odd")),
@@ -29,9 +30,9 @@ fn packets_pass_both_ways_as_they_are() {
         let connection = scene.establish(scene.client);
         for (name, make) in kinds {
             eprintln!("{name}");
-            let forth = make(scene.from_client(&connection));
+            let forth = make(scene.by_client(&connection));
             scene.client_sends(&connection, forth);
-            let back = make(scene.from_backend(&connection));
+            let back = make(scene.by_backend(&connection));
             scene.backend_sends(&connection, back);
         }
         assert_eq!(
@@ -49,9 +50,9 @@ fn ipv4_options_pass_untouched() {
     assert_eq!(sent.ip_extra, [1; 40]);
     let connection = scene.open(scene.other_client(0));
     for words in 1..=10 {
-        let packet = scene.from_client(&connection).ip_options(words);
+        let packet = scene.by_client(&connection).ip_options(words);
         scene.client_sends(&connection, packet.payload(b"x"));
-        let packet = scene.from_backend(&connection).ip_options(words);
+        let packet = scene.by_backend(&connection).ip_options(words);
         scene.backend_sends(&connection, packet.payload(b"x"));
     }
 }
@@ -70,19 +71,19 @@ fn ipv6_extension_headers_pass_untouched() {
         ],
         &[Extension::HopByHop { units: 64 }],
     ];
-    for chain in chains {
-        let [_, mut scene] = Scene::both();
+    let [_, mut scene] = Scene::both();
+    for (n, chain) in (0..).zip(chains) {
         let with_chain = |packet: Packet| chain.iter().fold(packet, |p, e| p.extension(*e));
-        let syn = with_chain(scene.syn(scene.client));
+        let syn = with_chain(scene.syn(scene.other_client(n)));
         scene
             .rig
             .send(&syn)
             .counts(&[Reason::FlowNew])
             .transmitted();
-        let connection = scene.open(scene.other_client(0));
-        let forth = with_chain(scene.from_client(&connection)).payload(b"forth");
+        let connection = scene.open(scene.other_client(100 + n));
+        let forth = with_chain(scene.by_client(&connection)).payload(b"forth");
         scene.client_sends(&connection, forth);
-        let back = with_chain(scene.from_backend(&connection)).payload(b"back");
+        let back = with_chain(scene.by_backend(&connection)).payload(b"back");
         scene.backend_sends(&connection, back);
     }
 }
@@ -94,7 +95,7 @@ fn damage_is_not_mended() {
         let connection = scene.establish(scene.client);
         for error in [1, 0x8000, 0xfffe] {
             let damaged = scene
-                .from_client(&connection)
+                .by_client(&connection)
                 .payload(b"damaged")
                 .tcp_checksum_off_by(error);
             let outcome = scene.rig.send(&damaged);
@@ -104,7 +105,7 @@ fn damage_is_not_mended() {
     }
     let [mut scene, _] = Scene::both();
     let connection = scene.establish(scene.client);
-    let damaged = scene.from_client(&connection).ip_checksum_off_by(7);
+    let damaged = scene.by_client(&connection).ip_checksum_off_by(7);
     let outcome = scene.rig.send(&damaged);
     let (_, defects) = oracle::read(&outcome.verdict(Verdict::Tx).frame).unwrap();
     assert_eq!(defects.len(), 1, "still wrong\n{outcome}");
@@ -135,8 +136,8 @@ fn each_packet_counts_for_its_backend() {
             (before.flows, before.packets_in, before.packets_out),
             (1, 2, 1)
         );
-        let forth = scene.from_client(&connection).payload(&[0; 100]);
-        let back = scene.from_backend(&connection).payload(&[0; 1_000]);
+        let forth = scene.by_client(&connection).payload(&[0; 100]);
+        let back = scene.by_backend(&connection).payload(&[0; 1_000]);
         let (forth_len, back_len) = (forth.build().len() as u64, back.build().len() as u64);
         scene.client_sends(&connection, forth);
         scene.backend_sends(&connection, back.clone());
@@ -164,14 +165,14 @@ fn the_hop_limit_ends_a_packet_before_it_reaches_zero() {
         );
         let connection = scene.establish(scene.client);
         for ttl in [0, 1] {
-            let forth = scene.from_client(&connection).ttl(ttl);
+            let forth = scene.by_client(&connection).ttl(ttl);
             scene.rig.send(&forth).dropped(Reason::TtlExpired);
-            let back = scene.from_backend(&connection).ttl(ttl);
+            let back = scene.by_backend(&connection).ttl(ttl);
             scene.rig.send(&back).dropped(Reason::TtlExpired);
         }
         for ttl in [2, 255] {
-            scene.client_sends(&connection, scene.from_client(&connection).ttl(ttl));
-            scene.backend_sends(&connection, scene.from_backend(&connection).ttl(ttl));
+            scene.client_sends(&connection, scene.by_client(&connection).ttl(ttl));
+            scene.backend_sends(&connection, scene.by_backend(&connection).ttl(ttl));
         }
     }
 }
@@ -181,16 +182,16 @@ fn replies_follow_the_client_to_another_router() {
     for mut scene in Scene::both() {
         let connection = scene.establish(scene.client);
         let (new_router, new_front) = (mac(51), mac(52));
-        let forth = scene.from_client(&connection).macs(new_router, new_front);
+        let forth = scene.by_client(&connection).macs(new_router, new_front);
         scene.client_sends(&connection, forth);
-        let back = scene.from_backend(&connection);
+        let back = scene.by_backend(&connection);
         let expected = scene
             .as_client_sees(&connection, back.clone())
             .macs(new_front, new_router);
         scene.rig.send(&back).transmitted_as(&expected).counts(&[]);
         // And back again.
-        scene.client_sends(&connection, scene.from_client(&connection));
-        scene.backend_sends(&connection, scene.from_backend(&connection));
+        scene.client_sends(&connection, scene.by_client(&connection));
+        scene.backend_sends(&connection, scene.by_backend(&connection));
     }
 }
 
@@ -202,10 +203,10 @@ fn replies_follow_the_client_to_another_interface() {
         for (from, to) in [(client, vip), (connection.backend, connection.local)] {
             scene.rig.change_entry(from, to, |entry| entry.ifindex = 77);
         }
-        let back = scene.from_backend(&connection);
+        let back = scene.by_backend(&connection);
         let expected = scene.as_client_sees(&connection, back.clone());
         scene.rig.send(&back).redirected_as(&expected).counts(&[]);
-        scene.client_sends(&connection, scene.from_client(&connection));
+        scene.client_sends(&connection, scene.by_client(&connection));
         scene.backend_sends(&connection, back);
     }
 }
@@ -215,7 +216,7 @@ fn replies_follow_the_client_to_another_interface() {
 fn replies_do_not_teach_the_clients_next_hop() {
     for mut scene in Scene::both() {
         let connection = scene.establish(scene.client);
-        let back = scene.from_backend(&connection).macs(mac(61), mac(62));
+        let back = scene.by_backend(&connection).macs(mac(61), mac(62));
         scene.backend_sends(&connection, back);
         let entry = scene
             .rig

@@ -40,7 +40,7 @@ fn the_clients_ack_of_the_syn_ack_confirms() {
     for mut scene in Scene::both() {
         let connection = scene.open(scene.client);
         scene.backend_sends(&connection, scene.syn_ack(&connection));
-        let ack = scene.from_client(&connection);
+        let ack = scene.by_client(&connection);
         let expected = scene.as_backend_sees(&connection, ack.clone());
         scene
             .rig
@@ -63,14 +63,14 @@ fn the_clients_ack_of_the_syn_ack_confirms() {
 /// its FIN.
 #[test]
 fn data_or_fin_with_the_right_acknowledgement_confirms() {
-    for (flags, payload, state) in [
-        (PSH | ACK, b"GET".as_slice(), "established"),
-        (FIN | ACK, b"".as_slice(), "fin"),
-    ] {
-        for mut scene in Scene::both() {
-            let connection = scene.open(scene.client);
+    for mut scene in Scene::both() {
+        for (n, flags, payload, state) in [
+            (0, PSH | ACK, b"GET".as_slice(), "established"),
+            (1, FIN | ACK, b"".as_slice(), "fin"),
+        ] {
+            let connection = scene.open(scene.other_client(n));
             scene.backend_sends(&connection, scene.syn_ack(&connection));
-            let packet = scene.from_client(&connection).flags(flags).payload(payload);
+            let packet = scene.by_client(&connection).flags(flags).payload(payload);
             scene.rig.send(&packet).counts(&[Reason::FlowConfirmed]);
             assert_eq!(scene.state(&connection), Some((Table::Confirmed, state)));
         }
@@ -89,7 +89,7 @@ fn a_wrong_acknowledgement_number_does_not_confirm() {
             BACKEND_ISN + 1 + 0x8000_0000,
             u32::MAX,
         ] {
-            let ack = scene.from_client(&connection).ack(guess);
+            let ack = scene.by_client(&connection).ack(guess);
             let expected = scene.as_backend_sees(&connection, ack.clone());
             scene.rig.send(&ack).transmitted_as(&expected).counts(&[]);
             assert_eq!(
@@ -100,7 +100,7 @@ fn a_wrong_acknowledgement_number_does_not_confirm() {
         }
         scene
             .rig
-            .send(&scene.from_client(&connection))
+            .send(&scene.by_client(&connection))
             .counts(&[Reason::FlowConfirmed]);
     }
 }
@@ -111,7 +111,7 @@ fn acknowledgement_numbers_wrap() {
         let connection = scene.open(scene.client);
         let syn_ack = scene.syn_ack(&connection).seq(u32::MAX);
         scene.backend_sends(&connection, syn_ack);
-        let ack = scene.from_client(&connection).ack(0);
+        let ack = scene.by_client(&connection).ack(0);
         scene.rig.send(&ack).counts(&[Reason::FlowConfirmed]);
     }
 }
@@ -121,7 +121,7 @@ fn nothing_confirms_before_the_syn_ack() {
     for mut scene in Scene::both() {
         let connection = scene.open(scene.client);
         for ack in [0, 1, BACKEND_ISN + 1] {
-            let packet = scene.from_client(&connection).ack(ack).payload(b"early");
+            let packet = scene.by_client(&connection).ack(ack).payload(b"early");
             scene.client_sends(&connection, packet);
         }
         assert_eq!(
@@ -149,7 +149,7 @@ fn a_syn_without_ack_flag_does_not_confirm() {
 fn a_backend_that_refuses_is_heard_and_the_client_may_try_again() {
     for mut scene in Scene::both() {
         let connection = scene.open(scene.client);
-        let refusal = scene.from_backend(&connection).flags(RST | ACK).seq(0);
+        let refusal = scene.by_backend(&connection).flags(RST | ACK).seq(0);
         scene.backend_sends(&connection, refusal);
         assert_eq!(scene.state(&connection), Some((Table::HalfOpen, "reset")));
         scene.add_backend(1);

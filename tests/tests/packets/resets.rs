@@ -58,8 +58,8 @@ fn a_packet_of_no_flow_is_answered_as_the_rfc_says() {
         (FIN, u32::MAX, 0, b"ab", (0, 2, RST | ACK)),
         (SYN | FIN, 1_000, 0, b"ab", (0, 1_004, RST | ACK)),
     ];
-    for (flags, seq, ack, payload, expected) in cases {
-        for mut scene in Scene::both() {
+    for mut scene in Scene::both() {
+        for (flags, seq, ack, payload, expected) in cases {
             let stray = scene
                 .syn(scene.client)
                 .flags(flags)
@@ -122,7 +122,8 @@ fn a_reset_is_never_answered() {
 
 #[test]
 fn a_service_without_backends_refuses() {
-    let causes: [(&str, fn(&mut Scene)); 3] = [
+    type Cause = (&'static str, fn(&mut Scene));
+    let causes: [Cause; 3] = [
         ("none eligible", |scene| scene.rig.service(0, 0)),
         ("an empty ring", |scene| scene.rig.ring(0, |_| NO_BACKEND)),
         ("the only one down", |scene| {
@@ -149,8 +150,8 @@ fn flows_outlive_a_service_without_backends_for_new_ones() {
         let connection = scene.establish(scene.client);
         scene.rig.service(0, 0);
         scene.rig.ring(0, |_| NO_BACKEND);
-        scene.client_sends(&connection, scene.from_client(&connection));
-        scene.backend_sends(&connection, scene.from_backend(&connection));
+        scene.client_sends(&connection, scene.by_client(&connection));
+        scene.backend_sends(&connection, scene.by_backend(&connection));
     }
 }
 
@@ -162,13 +163,13 @@ fn flows_of_a_dead_backend_are_reset_from_either_side() {
             backend.state = backend_state::DOWN;
             backend.flows = flows::RESET;
         });
-        let data = scene.from_client(&connection).ack(6_000).payload(b"hello?");
+        let data = scene.by_client(&connection).ack(6_000).payload(b"hello?");
         let outcome = scene.rig.send(&data);
         is_reset(&outcome, &scene, Reason::BackendDown, (6_000, 0, RST));
         assert_eq!(scene.state(&connection), Some((Table::Confirmed, "reset")));
 
         // The backend was only cut off, and now sends on: it learns too.
-        let late = scene.from_backend(&connection).ack(2_000).payload(b"late");
+        let late = scene.by_backend(&connection).ack(2_000).payload(b"late");
         let reset = Packet::tcp(connection.local, connection.backend)
             .macs(crate::scene::BACK, crate::scene::backend_mac(0))
             .seq(2_000)
@@ -176,7 +177,7 @@ fn flows_of_a_dead_backend_are_reset_from_either_side() {
         resets_as(&scene.rig.send(&late), Reason::BackendDown, &reset);
 
         // The client's own reset is not answered.
-        let farewell = scene.from_client(&connection).flags(RST);
+        let farewell = scene.by_client(&connection).flags(RST);
         let outcome = scene.rig.send(&farewell);
         assert_ne!(outcome.counted, [(Reason::BackendDown, 1)], "{outcome}");
     }
@@ -189,7 +190,7 @@ fn half_open_flows_of_a_dead_backend_are_reset_too() {
         scene
             .rig
             .change_backend(0, |backend| backend.flows = flows::RESET);
-        let ack = scene.from_client(&connection);
+        let ack = scene.by_client(&connection);
         let outcome = scene.rig.send(&ack);
         let acknowledged = crate::scene::BACKEND_ISN + 1;
         is_reset(
@@ -225,8 +226,8 @@ fn flows_of_a_dead_backend_run_on_where_they_shall() {
             backend.state = backend_state::DOWN;
             backend.flows = flows::FORWARD;
         });
-        scene.client_sends(&connection, scene.from_client(&connection));
-        scene.backend_sends(&connection, scene.from_backend(&connection));
+        scene.client_sends(&connection, scene.by_client(&connection));
+        scene.backend_sends(&connection, scene.by_backend(&connection));
     }
 }
 

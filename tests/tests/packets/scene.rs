@@ -75,20 +75,7 @@ impl Scene {
 
     /// Makes a backend that is up, not yet in the ring.
     pub fn add_backend(&mut self, backend_idx: u32) {
-        let backend = Backend {
-            address: Rig::address_words(self.backend(backend_idx).ip()),
-            port_be: self.backend(backend_idx).port().to_be(),
-            state: backend_state::UP,
-            flows: flows::FORWARD,
-            ifindex: INGRESS,
-            peer_mac: backend_mac(backend_idx),
-            local_mac: BACK,
-            service_idx: 0,
-            snat_first: 0,
-            snat_count: 1,
-            identity: 1 + u64::from(backend_idx),
-            since_unix: 0,
-        };
+        let backend = backend_at(self.backend(backend_idx), backend_idx);
         self.rig.backend(backend_idx, backend);
     }
 
@@ -147,7 +134,7 @@ impl Scene {
         let connection = self.open(client);
         let syn_ack = self.syn_ack(&connection);
         self.rig.send(&syn_ack).transmitted();
-        let ack = self.from_client(&connection);
+        let ack = self.by_client(&connection);
         self.rig
             .send(&ack)
             .counts(&[Reason::FlowConfirmed])
@@ -169,13 +156,13 @@ impl Scene {
 
     /// The backend's answer to the SYN.
     pub fn syn_ack(&self, connection: &Connection) -> Packet {
-        self.from_backend(connection)
+        self.by_backend(connection)
             .flags(SYN | ACK)
             .seq(BACKEND_ISN)
     }
 
     /// An ACK of the client, as it arrives: the first after the SYN, unless changed.
-    pub fn from_client(&self, connection: &Connection) -> Packet {
+    pub fn by_client(&self, connection: &Connection) -> Packet {
         Packet::tcp(connection.client, self.vip)
             .macs(ROUTER, FRONT)
             .seq(CLIENT_ISN + 1)
@@ -184,7 +171,7 @@ impl Scene {
     }
 
     /// An ACK of the backend, as it arrives.
-    pub fn from_backend(&self, connection: &Connection) -> Packet {
+    pub fn by_backend(&self, connection: &Connection) -> Packet {
         Packet::tcp(connection.backend, connection.local)
             .macs(backend_mac(connection.backend_idx), BACK)
             .seq(BACKEND_ISN + 1)
@@ -213,21 +200,17 @@ impl Scene {
     /// Sends a packet of the client, which the backend must get.
     #[track_caller]
     pub fn client_sends(&mut self, connection: &Connection, packet: Packet) {
-        let expected = self.as_backend_sees(connection, packet.clone());
-        self.rig
-            .send(&packet)
-            .transmitted_as(&expected)
-            .transmitted();
+        let outcome = self.rig.send(&packet);
+        let expected = self.as_backend_sees(connection, packet);
+        outcome.transmitted_as(&expected).transmitted();
     }
 
     /// Sends a packet of the backend, which the client must get.
     #[track_caller]
     pub fn backend_sends(&mut self, connection: &Connection, packet: Packet) {
-        let expected = self.as_client_sees(connection, packet.clone());
-        self.rig
-            .send(&packet)
-            .transmitted_as(&expected)
-            .transmitted();
+        let outcome = self.rig.send(&packet);
+        let expected = self.as_client_sees(connection, packet);
+        outcome.transmitted_as(&expected).transmitted();
     }
 
     /// Table and state of the flow, which must be the same in both directions.
@@ -252,6 +235,24 @@ impl Scene {
                 entry.last_seen_ns = entry.last_seen_ns.saturating_sub(seconds * 1_000_000_000);
             });
         }
+    }
+}
+
+/// A backend that is up and listens there.
+pub fn backend_at(address: SocketAddr, backend_idx: u32) -> Backend {
+    Backend {
+        address: Rig::address_words(address.ip()),
+        port_be: address.port().to_be(),
+        state: backend_state::UP,
+        flows: flows::FORWARD,
+        ifindex: INGRESS,
+        peer_mac: backend_mac(backend_idx),
+        local_mac: BACK,
+        service_idx: 0,
+        snat_first: 0,
+        snat_count: 1,
+        identity: 1 + u64::from(backend_idx),
+        since_unix: 0,
     }
 }
 
