@@ -16,6 +16,7 @@ pub struct Packet {
     source: IpAddr,
     destination: IpAddr,
     ttl: u8,
+    identification: u16,
     ip_options: Vec<u8>,
     extensions: Vec<Extension>,
     fragment: Option<(u16, bool)>,
@@ -115,6 +116,7 @@ impl Packet {
             source,
             destination,
             ttl: 64,
+            identification: 0x1234,
             ip_options: Vec::new(),
             extensions: Vec::new(),
             fragment: None,
@@ -172,6 +174,13 @@ impl Packet {
     #[must_use]
     pub fn one_hop_less(mut self) -> Self {
         self.ttl -= 1;
+        self
+    }
+
+    /// IPv4 identification.
+    #[must_use]
+    pub fn identification(mut self, identification: u16) -> Self {
+        self.identification = identification;
         self
     }
 

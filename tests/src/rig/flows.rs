@@ -53,6 +53,32 @@ impl Rig {
         });
     }
 
+    /// Writes many entries for packets from the first address to the second, all confirmed and of
+    /// one family.
+    ///
+    /// # Panics
+    /// When the table is full.
+    pub fn write_entries(
+        &mut self,
+        entries: impl IntoIterator<Item = (SocketAddr, SocketAddr, Entry)>,
+    ) {
+        let mut entries = entries.into_iter().peekable();
+        let Some((first, ..)) = entries.peek() else {
+            return;
+        };
+        by_family!(first, A => {
+            let map = self.ebpf.map_mut(A::FLOWS).expect("flow tables exist");
+            let mut flows = HashMap::<_, FlowKey<A>, Flow<A>>::try_from(map)
+                .expect("flow tables are hashes of flows");
+            for (source, destination, entry) in entries {
+                assert_eq!(entry.table, Table::Confirmed);
+                flows
+                    .insert(key(source, destination), entry.flow(), 0)
+                    .expect("the table has room");
+            }
+        });
+    }
+
     /// Changes the entry for TCP packets from `source` to `destination`.
     ///
     /// # Panics

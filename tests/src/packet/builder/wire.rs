@@ -64,7 +64,7 @@ impl Packet {
         };
         let mut header = vec![0x40 | (len / 4) as u8, 0];
         header.extend(((len + body_len) as u16).to_be_bytes());
-        header.extend(0x1234_u16.to_be_bytes()); // identification
+        header.extend(self.identification.to_be_bytes());
         header.extend(fragment.to_be_bytes());
         header.extend([self.ttl, protocol, 0, 0]);
         header.extend(source);
