@@ -124,9 +124,10 @@ impl Row {
         let counted = rig.newly_counted();
         ensure!(
             (&counted, new) == (&reasons, totals),
-            "row \"{}\": the counters say {counted:?} and {new:?} flows, packets in and out, \
+            "row \"{}\" {}: the counters say {counted:?} and {new:?} flows, packets in and out, \
              instead of {reasons:?} and {totals:?}",
-            self.name
+            self.name,
+            self.family
         );
         Ok(spent_ns / f64::from(packets))
     }
