@@ -46,11 +46,14 @@ const FILTER_WORDS: usize = FILTER_BITS / 64;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// First source port of mode `nat`, host byte order.
+    /// First source port that mode `nat` gives to new flows, host byte order.
     pub port_min: u16,
     /// Number of source ports, at least 1.
     pub port_count: u16,
-    pub pad: u32,
+    /// First and last port to which replies may come: at least the range above, and wider while
+    /// flows live that were opened under another range. Host byte order.
+    pub reply_port_min: u16,
+    pub reply_port_max: u16,
     /// One bit for each vip ([`hash::vip_bit`]) and each source address ([`hash::snat_bit`]).
     /// A clear bit proves that a packet is not ours; a set one calls for a lookup.
     pub filter: [u64; FILTER_WORDS],
@@ -58,13 +61,15 @@ pub struct Settings {
 const _: () = assert!(size_of::<Settings>() == 8 + FILTER_BITS / 8);
 
 impl Settings {
-    /// Settings under which no packet is ours.
+    /// Settings with this range of source ports (`port_count` at least 1), under which no packet
+    /// is ours yet.
     #[must_use]
     pub const fn new(port_min: u16, port_count: u16) -> Self {
         Self {
             port_min,
             port_count,
-            pad: 0,
+            reply_port_min: port_min,
+            reply_port_max: port_min + (port_count - 1),
             filter: [0; FILTER_WORDS],
         }
     }

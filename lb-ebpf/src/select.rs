@@ -49,7 +49,8 @@ pub fn can_be_ours<A: lb_common::Address>(settings: &Settings, key: &FlowKey<A>)
         return true;
     }
     let port = u16::from_be(key.destination_port_be);
-    port.wrapping_sub(settings.port_min) < settings.port_count
+    port >= settings.reply_port_min
+        && port <= settings.reply_port_max
         && admitted(settings, hash::snat_bit(key.destination))
 }
 

@@ -1,3 +1,15 @@
-pub mod datapath {
-    pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/divvy-ebpf"));
-}
+//! The binary `divvy`, as a library.
+//!
+//! Floors, from the top: `cli`, `api` and `metrics`, `control`, `datapath`, `tables`, then
+//! `config`, `health` and `net`, which do not know each other. A room uses those below it and none
+//! above.
+
+pub mod api;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod datapath;
+pub mod health;
+pub mod metrics;
+pub mod net;
+pub mod tables;

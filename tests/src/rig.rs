@@ -27,6 +27,10 @@ pub const INGRESS: u32 = 1;
 /// and the kernel's bookkeeping.
 const FRAME_MAX: usize = 4096;
 
+/// Levels of aya-log: what is off is removed by the verifier.
+pub const LOG_NOTHING: u8 = 0;
+pub const LOG_EVERYTHING: u8 = 5;
+
 /// Lengths of the flow tables, of either family.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
@@ -61,8 +65,18 @@ impl Rig {
     /// When the kernel refuses; the message holds the verifier's log.
     #[must_use]
     pub fn load(sizes: Sizes) -> Self {
+        Self::load_logging(sizes, LOG_NOTHING)
+    }
+
+    /// The same with the program's log at one of aya-log's levels.
+    ///
+    /// # Panics
+    /// As [`Self::load`].
+    #[must_use]
+    pub fn load_logging(sizes: Sizes, log_level: u8) -> Self {
         pin_this_thread();
         let mut loader = EbpfLoader::new();
+        loader.override_global("AYA_LOG_LEVEL", &log_level, false);
         for name in [names::FLOWS4, names::FLOWS6] {
             loader.map_max_entries(name, sizes.flows);
         }
@@ -83,7 +97,7 @@ impl Rig {
 
         let mut rig = Self {
             ebpf,
-            settings: Settings::new(1024, 31_744),
+            settings: Settings::new(1_024, 31_744),
             reasons: vec![0; Reason::ALL.len()],
         };
         rig.write_settings();

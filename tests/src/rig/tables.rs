@@ -24,14 +24,22 @@ use super::{
 };
 
 impl Rig {
-    /// The source ports of mode `nat`.
+    /// The source ports of mode `nat`, for new flows and for replies.
     ///
     /// # Panics
     /// When the range is empty.
     pub fn ports(&mut self, ports: RangeInclusive<u16>) {
+        self.reply_ports(ports.clone());
         self.settings.port_min = *ports.start();
         self.settings.port_count = u16::try_from(ports.count()).expect("a range of ports");
         assert_ne!(self.settings.port_count, 0, "there is a port");
+        self.write_settings();
+    }
+
+    /// The source ports to which replies may come.
+    pub fn reply_ports(&mut self, ports: RangeInclusive<u16>) {
+        self.settings.reply_port_min = *ports.start();
+        self.settings.reply_port_max = *ports.end();
         self.write_settings();
     }
 

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use lb_common::reason::Reason;
+use lb_common::{flow::side, reason::Reason};
 use lb_tests::rig::{Sizes, Table, Verdict};
 
 use crate::scene::{Connection, Scene};
@@ -122,6 +122,32 @@ fn confirmed_flows_survive_a_flood_of_syns() {
         // And whoever comes during the flood gets through.
         let (_, counted) = try_to_confirm(&mut scene, 30_000);
         assert_eq!(counted, [(Reason::FlowConfirmed, 1)]);
+    }
+}
+
+/// The LRU keeps what is looked up. To look at the ports that are in the way of a new flow must
+/// not keep them: the flood's dead ports would pile up, and push out the clients' own entries.
+#[test]
+fn a_flood_takes_as_much_room_for_either_direction() {
+    let sizes = Sizes {
+        flows: 256,
+        half_open: 2_048,
+    };
+    for mut scene in Scene::sized(sizes) {
+        // Half the ports are taken at any time.
+        scene.rig.ports(5_000..=6_999);
+        for n in 0..20_480 {
+            let syn = scene.syn(scene.other_client(n)).build();
+            assert_eq!(scene.rig.fire(&syn), Verdict::Tx);
+        }
+        let half_open = scene.rig.entries(scene.client.ip(), Table::HalfOpen);
+        let replies = half_open.iter().filter(|e| e.side == side::BACKEND).count();
+        let share = replies * 100 / half_open.len();
+        assert!(
+            (45..=55).contains(&share),
+            "{replies} of {} entries are for replies",
+            half_open.len()
+        );
     }
 }
 

@@ -169,6 +169,21 @@ fn the_range_may_be_a_single_port_or_all() {
     }
 }
 
+/// After a reload with another range, the flows of the old one live on.
+#[test]
+fn flows_of_an_earlier_range_keep_their_ports() {
+    for mut scene in Scene::both() {
+        scene.rig.ports(5_000..=5_099);
+        let old = scene.establish(scene.client);
+        scene.rig.ports(6_000..=6_099);
+        scene.rig.reply_ports(5_000..=6_099);
+        scene.client_sends(&old, scene.by_client(&old));
+        scene.backend_sends(&old, scene.by_backend(&old));
+        let new = scene.establish(scene.other_client(1));
+        assert!((6_000..6_100).contains(&new.local.port()));
+    }
+}
+
 fn close(scene: &mut Scene, connection: &Connection, backend_first: bool) {
     let forth = scene.by_client(connection).flags(FIN | ACK);
     let back = scene.by_backend(connection).flags(FIN | ACK);

@@ -1,0 +1,145 @@
+//! The API's client, which the command line uses.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use http_body_util::{BodyExt as _, Empty};
+use hyper::{Method, Request, StatusCode, body::Bytes, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+use super::{ErrorBody, SOCKET};
+use crate::control::view::{Detached, FlowFilter, Flows, Reloaded, Status};
+
+/// A little longer than the server's own limit.
+const ANSWER_TIME: Duration = Duration::from_secs(35);
+
+/// A request failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error(
+        "no daemon answers on {}: {source}; start it with `divvy run`, or name its --run-dir",
+        path.display()
+    )]
+    Unreachable { path: PathBuf, source: io::Error },
+    #[error("the daemon's answer broke off: {0}")]
+    Broken(#[from] hyper::Error),
+    #[error("the daemon did not answer within {ANSWER_TIME:?}")]
+    Slow,
+    #[error("the daemon's answer is not what this version expects: {0}")]
+    Foreign(#[from] serde_json::Error),
+    /// The file that a reload was to apply is not valid; nothing changed.
+    #[error("{0}")]
+    InvalidConfig(String),
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// A client of the daemon of one run directory.
+pub struct Client {
+    socket: PathBuf,
+}
+
+impl Client {
+    #[must_use]
+    pub fn new(run_dir: &Path) -> Self {
+        Self {
+            socket: run_dir.join(SOCKET),
+        }
+    }
+
+    /// # Errors
+    /// When the daemon is not reachable or refuses.
+    pub async fn status(&self) -> Result<Status, ClientError> {
+        self.ask(Method::GET, "/v1/status").await
+    }
+
+    /// # Errors
+    /// When the daemon is not reachable or refuses.
+    pub async fn flows(&self, filter: &FlowFilter) -> Result<Flows, ClientError> {
+        let parts = [
+            ("service", filter.service.clone()),
+            ("backend", filter.backend.clone()),
+            ("client", filter.client.map(|client| client.to_string())),
+            ("state", filter.state.clone()),
+            ("limit", filter.limit.map(|limit| limit.to_string())),
+        ];
+        let query: Vec<String> = parts
+            .into_iter()
+            .filter_map(|(name, value)| value.map(|value| format!("{name}={}", escape(&value))))
+            .collect();
+        self.ask(Method::GET, &format!("/v1/flows?{}", query.join("&")))
+            .await
+    }
+
+    /// # Errors
+    /// When the daemon is not reachable or refuses; [`ClientError::InvalidConfig`] when the file
+    /// is not valid.
+    pub async fn reload(&self) -> Result<Reloaded, ClientError> {
+        self.ask(Method::POST, "/v1/reload").await
+    }
+
+    /// # Errors
+    /// When the daemon is not reachable or refuses.
+    pub async fn detach(&self) -> Result<Detached, ClientError> {
+        self.ask(Method::POST, "/v1/detach").await
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, ClientError> {
+        tokio::time::timeout(ANSWER_TIME, self.exchange(method, path))
+            .await
+            .map_err(|_| ClientError::Slow)?
+    }
+
+    async fn exchange<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+    ) -> Result<T, ClientError> {
+        let stream =
+            UnixStream::connect(&self.socket)
+                .await
+                .map_err(|source| ClientError::Unreachable {
+                    path: self.socket.clone(),
+                    source,
+                })?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "divvy")
+            .body(Empty::<Bytes>::new())
+            .expect("paths and queries are escaped");
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await?.to_bytes();
+        if status.is_success() {
+            return Ok(serde_json::from_slice(&body)?);
+        }
+        let message = serde_json::from_slice::<ErrorBody>(&body).map_or_else(
+            |_| format!("the daemon answered {status}"),
+            |body| body.error,
+        );
+        Err(match status {
+            StatusCode::UNPROCESSABLE_ENTITY => ClientError::InvalidConfig(message),
+            _ => ClientError::Refused(message),
+        })
+    }
+}
+
+/// Percent-encoding (RFC 3986, section 2.1) of everything but unreserved characters.
+fn escape(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+        out
+    })
+}

@@ -1,0 +1,112 @@
+//! The API's server: HTTP with JSON on a unix socket. Each request becomes a question to the
+//! control loop.
+
+use std::{
+    fs, io,
+    os::unix::{fs::PermissionsExt as _, net::UnixStream as StdUnixStream},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use axum::{
+    Json, Router,
+    extract::{DefaultBodyLimit, Query, State},
+    http::StatusCode,
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
+};
+use tokio::net::UnixListener;
+
+use super::{ErrorBody, SOCKET};
+use crate::control::{CommandError, Handle, view::FlowFilter};
+
+/// Longest that a request may take; a reload waits for nothing but the kernel.
+const REQUEST_TIME: Duration = Duration::from_secs(30);
+/// No request carries a body worth more.
+const BODY_LIMIT: usize = 64 * 1024;
+
+/// The socket could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    #[error("a daemon already answers on {}; stop it first, or choose another --run-dir", path.display())]
+    InUse { path: PathBuf },
+    #[error("cannot listen on {}: {source}", path.display())]
+    Listen { path: PathBuf, source: io::Error },
+}
+
+/// Opens the socket in the run directory, mode 0660, in place of one that nobody answers on.
+///
+/// # Errors
+/// When another daemon answers there, or the socket cannot be made.
+pub fn listen(run_dir: &Path) -> Result<UnixListener, ServerError> {
+    let path = run_dir.join(SOCKET);
+    if StdUnixStream::connect(&path).is_ok() {
+        return Err(ServerError::InUse { path });
+    }
+    let failed = |source| ServerError::Listen {
+        path: path.clone(),
+        source,
+    };
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&path).map_err(failed)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o660)).map_err(failed)?;
+    Ok(listener)
+}
+
+/// Answers requests until `stop` is ready, then finishes those under way.
+///
+/// # Errors
+/// When the socket fails.
+pub async fn serve(
+    listener: UnixListener,
+    control: Handle,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let app = Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/flows", get(flows))
+        .route("/v1/reload", post(reload))
+        .route("/v1/detach", post(detach))
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .with_state(control);
+    axum::serve(listener, app)
+        .with_graceful_shutdown(stop)
+        .await
+}
+
+async fn status(State(control): State<Handle>) -> Response {
+    answer(control.status()).await
+}
+
+async fn flows(State(control): State<Handle>, Query(filter): Query<FlowFilter>) -> Response {
+    answer(control.flows(filter)).await
+}
+
+async fn reload(State(control): State<Handle>) -> Response {
+    answer(control.reload()).await
+}
+
+async fn detach(State(control): State<Handle>) -> Response {
+    answer(control.detach()).await
+}
+
+async fn answer<T: serde::Serialize>(
+    question: impl Future<Output = Result<T, CommandError>>,
+) -> Response {
+    let result = tokio::time::timeout(REQUEST_TIME, question).await;
+    let (status, error) = match result {
+        Ok(Ok(value)) => return Json(value).into_response(),
+        Ok(Err(error @ CommandError::InvalidConfig(_))) => {
+            (StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
+        }
+        Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        Err(_) => (
+            StatusCode::GATEWAY_TIMEOUT,
+            format!("the daemon did not answer within {REQUEST_TIME:?}"),
+        ),
+    };
+    (status, Json(ErrorBody { error })).into_response()
+}

@@ -1,0 +1,202 @@
+//! `divvy run`: the daemon in the foreground.
+
+use std::{
+    fs,
+    io::IsTerminal as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::Path,
+    time::Duration,
+};
+
+use clap::Args;
+use nix::fcntl::{Flock, FlockArg};
+use sd_notify::NotifyState;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+};
+use tracing::{error, info, warn};
+use tracing_subscriber::EnvFilter;
+
+use super::{Failure, Places};
+use crate::{
+    api::server,
+    config,
+    control::{Control, Ended, Handle, Options},
+    metrics,
+};
+
+/// Longest that the end waits for answers under way.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    /// What to log: error, warn, info, debug (with each new flow), or a filter such as
+    /// `info,lb_userspace::control=debug`.
+    #[arg(long, default_value = "info", value_name = "LEVEL")]
+    log: String,
+}
+
+impl Run {
+    pub(super) async fn execute(self, places: Places) -> Result<(), Failure> {
+        start_logging(&self.log)?;
+        let config = config::load(&places.config).map_err(Failure::invalid_config)?;
+        require_capabilities()?;
+        make_run_dir(&places.run_dir)?;
+        let _lock = lock(&places.run_dir)?;
+        let listener = server::listen(&places.run_dir).map_err(Failure::failed)?;
+        let socket = places.run_dir.join("divvy.sock");
+
+        let options = Options {
+            config_path: places.config,
+            run_dir: places.run_dir,
+            trace: self.log.starts_with("debug") || self.log.starts_with("trace"),
+        };
+        let started = Control::start(options, config).await;
+        let (control, handle, metrics_sockets) = match started {
+            Ok(started) => started,
+            Err(error) => {
+                // Nobody is to wait on a socket that nobody answers.
+                let _ = fs::remove_file(&socket);
+                return Err(if error.is_config() {
+                    Failure::invalid_config(error)
+                } else {
+                    Failure::failed(error)
+                });
+            }
+        };
+        tokio::spawn(metrics::serve(metrics_sockets, handle.clone()));
+        let (stop, stopped) = oneshot::channel::<()>();
+        let api = server::serve(listener, handle.clone(), async {
+            // Ready when `stop` is dropped.
+            let _ = stopped.await;
+        });
+        let api = tokio::spawn(async move {
+            if let Err(error) = api.await {
+                error!("the API stopped: {error}");
+            }
+        });
+        tokio::spawn(obey_signals(handle));
+        notify(&[NotifyState::Ready]);
+        info!("ready");
+
+        let ended = control.run().await;
+        notify(&[NotifyState::Stopping]);
+        let _ = fs::remove_file(&socket);
+        drop(stop);
+        // Whoever asked for the end hears of it; a client that does not read is not waited for.
+        let _ = tokio::time::timeout(LAST_ANSWERS, api).await;
+        if ended == Ended::Detached {
+            info!("detached");
+        }
+        Ok(())
+    }
+}
+
+/// SIGHUP reloads; SIGTERM and SIGINT stop.
+async fn obey_signals(control: Handle) {
+    let (Ok(mut hangup), Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::hangup()),
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        error!("cannot listen to signals; stop the daemon with SIGKILL");
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => {
+                notify(&[NotifyState::Reloading]);
+                // The control loop logs how it went.
+                let _ = control.reload().await;
+                notify(&[NotifyState::Ready]);
+            }
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    control.stop().await;
+}
+
+/// Tells systemd, where it started us.
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        warn!("cannot notify systemd: {error}");
+    }
+}
+
+fn start_logging(filter: &str) -> Result<(), Failure> {
+    // A bare level is meant for this program; its libraries speak up from info on.
+    let directives = match filter {
+        "debug" | "trace" => format!("info,lb_userspace={filter},divvy_ebpf={filter}"),
+        other => other.to_owned(),
+    };
+    let filter = EnvFilter::try_new(directives).map_err(|error| {
+        Failure::failed(format!(
+            "--log {filter}: {error}; use for example --log info"
+        ))
+    })?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+    Ok(())
+}
+
+/// The permissions that every start needs, asked for before anything is touched.
+fn require_capabilities() -> Result<(), Failure> {
+    /// Bits of the capability sets (include/uapi/linux/capability.h).
+    const NEEDED: [(u32, &str); 3] = [(12, "CAP_NET_ADMIN"), (38, "CAP_PERFMON"), (39, "CAP_BPF")];
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = (status.lines())
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .unwrap_or_default();
+    let missing: Vec<&str> = (NEEDED.iter())
+        .filter(|(bit, _)| effective >> bit & 1 == 0)
+        .map(|(_, name)| *name)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::failed(format!(
+        "not permitted to load eBPF programs ({} missing); run as root",
+        missing.join(", ")
+    )))
+}
+
+fn make_run_dir(run_dir: &Path) -> Result<(), Failure> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(run_dir)
+        .map_err(|error| {
+            Failure::failed(format!(
+                "cannot create {}: {error}; choose another --run-dir",
+                run_dir.display()
+            ))
+        })
+}
+
+/// Holds the run directory for this process.
+fn lock(run_dir: &Path) -> Result<Flock<fs::File>, Failure> {
+    let path = run_dir.join("lock");
+    let file = fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|error| Failure::failed(format!("cannot open {}: {error}", path.display())))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
+        Failure::failed(match errno {
+            nix::Error::EWOULDBLOCK => format!(
+                "another divvy runs on {}; stop it first, or choose another --run-dir",
+                run_dir.display()
+            ),
+            other => format!("cannot lock {}: {other}", path.display()),
+        })
+    })
+}

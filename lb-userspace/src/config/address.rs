@@ -1,0 +1,98 @@
+//! Addresses as people write them, and which of them packets can be sent to. As in `units`, an
+//! error is the message.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::path::shown;
+
+/// A vip, or a backend's address and port: unicast, and reachable from another host.
+pub(super) fn endpoint(text: &str) -> Result<SocketAddr, String> {
+    let address = socket(text)?;
+    unicast(address.ip(), text)?;
+    Ok(address)
+}
+
+/// A source address of mode `nat`.
+pub(super) fn source(text: &str) -> Result<IpAddr, String> {
+    let address = text.parse().map_err(|_| {
+        format!(
+            "`{}` is no address; write for example 10.0.0.5 or 2001:db8::5",
+            shown(text)
+        )
+    })?;
+    unicast(address, text)?;
+    Ok(address)
+}
+
+/// An address and a port other than 0.
+pub(super) fn socket(text: &str) -> Result<SocketAddr, String> {
+    let shown = shown(text);
+    let Ok(address) = text.parse::<SocketAddr>() else {
+        return Err(not_a_socket(text));
+    };
+    if address.port() == 0 {
+        return Err(format!("`{shown}` has port 0; use 1-65535"));
+    }
+    if let SocketAddr::V6(v6) = address
+        && v6.scope_id() != 0
+    {
+        return Err(format!(
+            "`{shown}` has a scope; leave out `%{}`",
+            v6.scope_id()
+        ));
+    }
+    Ok(address)
+}
+
+fn not_a_socket(text: &str) -> String {
+    let shown = shown(text);
+    match text.parse::<IpAddr>() {
+        Ok(IpAddr::V4(v4)) => return format!("`{shown}` has no port; write for example {v4}:80"),
+        Ok(IpAddr::V6(v6)) => return format!("`{shown}` has no port; write for example [{v6}]:80"),
+        Err(_) => {}
+    }
+    if let Some((host, port)) = text.rsplit_once(':') {
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        if host.parse::<IpAddr>().is_ok() {
+            let range = port.split_once('-');
+            if port == "*" || range.is_some_and(|(first, last)| digits(first) && digits(last)) {
+                return format!(
+                    "`{shown}` is a range of ports, which is not available in this version; \
+                     give one port"
+                );
+            }
+            return format!("`{shown}` does not end in a port; use 1-65535");
+        }
+    }
+    format!(
+        "`{shown}` is no address and port; write for example 10.0.0.11:8080 or \
+         [2001:db8::11]:8080 (names are not looked up)"
+    )
+}
+
+fn unicast(address: IpAddr, text: &str) -> Result<(), String> {
+    let shown = shown(text);
+    let reason = match address {
+        IpAddr::V4(v4) if v4.octets()[0] == 0 => "is in 0.0.0.0/8, which stands for no host",
+        IpAddr::V4(v4) if v4.is_broadcast() => "is the broadcast address",
+        IpAddr::V6(v6) if v6.is_unspecified() => "stands for no host",
+        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => {
+            return Err(format!(
+                "`{shown}` is an IPv4 address written as IPv6; write it as IPv4"
+            ));
+        }
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => {
+            return Err(format!(
+                "`{shown}` is a link-local address, which no router forwards; \
+                 use a global or unique local one"
+            ));
+        }
+        _ if address.is_loopback() => "is a loopback address, which no other host reaches",
+        _ if address.is_multicast() => "is a multicast address",
+        _ => return Ok(()),
+    };
+    Err(format!(
+        "`{shown}` {reason}; use a unicast address of a host"
+    ))
+}

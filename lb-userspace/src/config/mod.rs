@@ -1,0 +1,80 @@
+//! The configuration file, from YAML to types that cannot be invalid.
+//!
+//! [`load`] reads a file, [`parse`] a text. Either gives a [`Config`] in which every rule of the
+//! format holds, or a [`ConfigError`] with all of the file's problems at once, each with its line
+//! and the path of its key. Whether the host can do what the file asks (interfaces that exist,
+//! addresses it has) is for others to find out: nothing here touches the network.
+//!
+//! The way of a file: `shape` refuses what is too large to read, `node` makes a tree of it, `raw`
+//! walks the tree key by key with the tools of `field` and `section`, `units` and `address` read
+//! single values, `lines` says where the problems stand.
+
+#![forbid(unsafe_code)]
+
+mod address;
+mod field;
+mod lines;
+mod node;
+mod parsed;
+mod path;
+mod problem;
+mod raw;
+mod section;
+mod shape;
+mod units;
+
+#[cfg(test)]
+mod tests;
+
+use std::{fs::File, io::Read, path::Path};
+
+pub use parsed::{
+    Backend, Config, HealthCheck, Limits, Mode, OnDown, OnExit, PortRange, Probe, Protocol,
+    Scheduler, Service, Snat, Timeouts, XdpMode,
+};
+pub use problem::{ConfigError, Problem};
+pub use shape::MAX_FILE_BYTES;
+
+/// Reads and checks a file. Nothing else is touched.
+///
+/// # Errors
+///
+/// As [`parse`], and [`ConfigError::Read`] for a file that cannot be read.
+pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    let name = path.display().to_string();
+    let mut bytes = Vec::new();
+    File::open(path)
+        // One byte more than allowed tells a file that is too large from one that just fits.
+        .and_then(|file| file.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes))
+        .map_err(|cause| ConfigError::Read {
+            path: path.to_owned(),
+            cause,
+        })?;
+    if bytes.len() > MAX_FILE_BYTES {
+        return Err(ConfigError::TooLarge { file: name });
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => parse(&text, &name),
+        Err(error) => Err(ConfigError::not_utf8(&name, &error)),
+    }
+}
+
+/// Checks a configuration. `file_name` only appears in errors.
+///
+/// # Errors
+///
+/// [`ConfigError::Invalid`] holds every problem there is. The other variants stand for a text that
+/// is no YAML document, or not one of a sensible size.
+pub fn parse(text: &str, file_name: &str) -> Result<Config, ConfigError> {
+    shape::check(text, file_name)?;
+    let document = node::read(text, file_name)?;
+    let report = field::Report::default();
+    let config = raw::config(&document, &report);
+    if report.is_empty() {
+        return Ok(config.expect("a value is missing only where a problem was reported"));
+    }
+    Err(ConfigError::Invalid {
+        file: file_name.to_owned(),
+        problems: report.into_problems(text),
+    })
+}

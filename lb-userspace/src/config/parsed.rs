@@ -1,0 +1,258 @@
+//! The configuration as the rest of the program sees it: checked, complete, every default filled
+//! in. What the fields can hold is what [`parse`](super::parse) lets through.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
+    time::Duration,
+};
+
+/// A whole configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where XDP attaches: at least one name, each 1-15 bytes and listed once.
+    pub interfaces: Vec<String>,
+    pub xdp: XdpMode,
+    pub snat: Snat,
+    pub limits: Limits,
+    /// Where metrics are served; `None` for nowhere.
+    pub metrics: Option<SocketAddr>,
+    pub on_exit: OnExit,
+    /// At least one, at most [`lb_common::MAX_SERVICES`].
+    pub services: Vec<Service>,
+}
+
+/// Source addresses and ports of mode `nat`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snat {
+    /// Unicast, each listed once, at most [`lb_common::MAX_SNAT`]. Empty: the host's own source
+    /// address toward each backend.
+    pub addresses: Vec<IpAddr>,
+    pub ports: PortRange,
+}
+
+/// Ports from `first` to `last`, both included: `1 <= first <= last`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortRange {
+    pub first: u16,
+    pub last: u16,
+}
+
+impl PortRange {
+    /// How many ports there are: 1 to 65,535.
+    #[must_use]
+    pub const fn count(self) -> u16 {
+        self.last - self.first + 1
+    }
+}
+
+impl Default for PortRange {
+    /// Clear of the ephemeral range of Linux, which starts at 32,768.
+    fn default() -> Self {
+        Self {
+            first: 1024,
+            last: 32_767,
+        }
+    }
+}
+
+/// Most flows of each address family: 64 to 16,777,216 either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Confirmed flows.
+    pub flows: u32,
+    /// Flows that both sides have not yet confirmed.
+    pub half_open: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            flows: 262_144,
+            half_open: 65_536,
+        }
+    }
+}
+
+/// A named virtual service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// 1-63 characters of `A-Z a-z 0-9 . _ -`; no other service has it.
+    pub name: String,
+    /// Its vips: at least one; no service lists one of them again. Unicast, port not 0, IPv6
+    /// without flow label and scope.
+    pub listen: Vec<SocketAddr>,
+    pub protocol: Protocol,
+    pub mode: Mode,
+    pub scheduler: Scheduler,
+    pub on_down: OnDown,
+    pub timeouts: Timeouts,
+    pub health_check: HealthCheck,
+    /// May be empty: new flows are then answered with RST. All of the family of every vip.
+    pub backends: Vec<Backend>,
+}
+
+/// A real server behind a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// As a service's name; no other backend of the service has it.
+    pub name: String,
+    /// As a vip; no other backend of the service has it.
+    pub address: SocketAddr,
+    /// Share of new flows, 0-1000; 0 takes none.
+    pub weight: u16,
+}
+
+/// How long a flow without packets is kept: 100 ms to 7 days each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    pub half_open: Duration,
+    pub established: Duration,
+    /// After a FIN of either side.
+    pub fin: Duration,
+    /// After a RST.
+    pub reset: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            half_open: Duration::from_secs(60),
+            established: Duration::from_secs(900),
+            fin: Duration::from_secs(120),
+            reset: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How the backends of a service are probed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    pub probe: Probe,
+    /// Port to probe; `None` for the backend's own.
+    pub port: Option<u16>,
+    /// From the start of one probe to the next, 100 ms to 1 h.
+    pub interval: Duration,
+    /// More than 0, at most 60 s.
+    pub timeout: Duration,
+    /// Successes in a row that bring a backend up, 1-100.
+    pub rise: u32,
+    /// Failures in a row that take it down, 1-100.
+    pub fall: u32,
+    /// Most that an interval is shortened or lengthened at random, 0-50 %.
+    pub jitter_percent: u32,
+}
+
+impl Default for HealthCheck {
+    fn default() -> Self {
+        Self {
+            probe: Probe::Tcp,
+            port: None,
+            interval: Duration::from_secs(2),
+            timeout: Duration::from_secs(1),
+            rise: 2,
+            fall: 3,
+            jitter_percent: 10,
+        }
+    }
+}
+
+/// What one probe does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// Nothing: the backend always counts as healthy.
+    None,
+    /// Opens a TCP connection.
+    Tcp,
+    /// Sends `GET` over plain HTTP.
+    Http {
+        /// Starts with `/`; visible ASCII without `#`.
+        path: String,
+        /// Value of the `Host` header, visible ASCII; `None` for the backend's address.
+        host: Option<String>,
+        /// Status codes that mean success: at least one range, within 100-599.
+        expect: Vec<RangeInclusive<u16>>,
+    },
+}
+
+impl Probe {
+    /// The word for it in the file.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Tcp => "tcp",
+            Self::Http { .. } => "http",
+        }
+    }
+}
+
+/// An enum whose variants each have a word in the file.
+macro_rules! words {
+    ($($(#[doc = $about:literal])+ $name:ident {
+        $($(#[doc = $doc:literal])+ $variant:ident = $word:literal),+ $(,)?
+    })+) => { $(
+        $(#[doc = $about])+
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl $name {
+            /// All of them, in the order in which messages list them.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// The word for it in the file.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+    )+ };
+}
+
+words! {
+    /// How the XDP program attaches.
+    XdpMode {
+        /// In the driver, else generic with a warning.
+        Auto = "auto",
+        /// In the driver or not at all.
+        Native = "native",
+        /// In the kernel's generic path.
+        Generic = "generic",
+    }
+
+    /// What SIGTERM does to the datapath.
+    OnExit {
+        /// Packets keep flowing.
+        Keep = "keep",
+        /// The program comes off the interfaces.
+        Detach = "detach",
+    }
+
+    /// Transport protocol of a service.
+    Protocol {
+        /// RFC 9293.
+        Tcp = "tcp",
+    }
+
+    /// How packets reach the backend.
+    Mode {
+        /// Source and destination are both rewritten; replies come back through the balancer.
+        Nat = "nat",
+    }
+
+    /// How a new flow picks its backend.
+    Scheduler {
+        /// A weighted Maglev ring, indexed by the flow's hash.
+        Maglev = "maglev",
+    }
+
+    /// What becomes of the flows of a backend that is down.
+    OnDown {
+        /// Their next packet is answered with RST.
+        Reset = "reset",
+        /// They run on.
+        Keep = "keep",
+    }
+}

@@ -1,0 +1,138 @@
+//! What can be wrong with a configuration, said in one line for each problem.
+
+use std::{
+    fmt::{self, Display},
+    io,
+    path::PathBuf,
+    string::FromUtf8Error,
+};
+
+use thiserror::Error;
+
+use super::{
+    path::shown,
+    shape::{MAX_DEPTH, MAX_FILE_BYTES, MAX_VALUES},
+};
+
+/// Why there is no [`Config`](super::Config). Displayed, each problem is exactly one line that
+/// starts with the file's name: `FILE:LINE: services[0].name: what is wrong; what to do`.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be opened or read.
+    #[error("{}: cannot be read: {cause}; {}", file(path), remedy(cause))]
+    Read { path: PathBuf, cause: io::Error },
+
+    /// The file holds nothing, or comments only.
+    #[error("{}: is empty; it needs `interfaces` and `services`", shown(file))]
+    Empty { file: String },
+
+    /// The file is larger than [`MAX_FILE_BYTES`].
+    #[error("{}: is larger than {} MiB; is it a configuration?", shown(file), MAX_FILE_BYTES >> 20)]
+    TooLarge { file: String },
+
+    /// The file is not text.
+    #[error("{}:{line}: is not UTF-8; save the file in that encoding", shown(file))]
+    NotUtf8 { file: String, line: usize },
+
+    /// The file, its aliases replaced by what they stand for, holds too many values.
+    #[error(
+        "{}: holds more than {MAX_VALUES} values, aliases replaced; make it smaller",
+        shown(file)
+    )]
+    TooManyValues { file: String },
+
+    /// Lists and mappings stand inside one another without end.
+    #[error(
+        "{}:{line}: is nested more than {MAX_DEPTH} deep; the format needs six",
+        shown(file)
+    )]
+    TooDeep { file: String, line: usize },
+
+    /// The file is not one YAML document.
+    #[error("{}: {message}; correct the YAML", place(file, *line))]
+    Syntax {
+        file: String,
+        line: Option<usize>,
+        message: String,
+    },
+
+    /// The file is YAML but no valid configuration: all that is wrong with it, by line.
+    #[error("{}", listed(file, problems))]
+    Invalid {
+        file: String,
+        problems: Vec<Problem>,
+    },
+}
+
+/// One thing that is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Path of the key: `services[0].backends[2].weight`; empty for the file as a whole.
+    pub path: String,
+    /// Line it stands on, from 1. A key that is missing, or that comes from an alias, has the
+    /// line of what it is missing in or that uses the alias.
+    pub line: Option<usize>,
+    /// What is wrong and what to do, in one line.
+    pub message: String,
+}
+
+impl Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl ConfigError {
+    pub(super) fn not_utf8(file: &str, error: &FromUtf8Error) -> Self {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        Self::NotUtf8 {
+            file: file.to_owned(),
+            line: 1 + valid.iter().filter(|byte| **byte == b'\n').count(),
+        }
+    }
+
+    pub(super) fn syntax(file: &str, error: &serde_yaml::Error) -> Self {
+        let error_text = error.to_string();
+        let message = if error_text.contains("more than one document") {
+            "holds more than one YAML document"
+        } else {
+            &error_text
+        };
+        Self::Syntax {
+            file: file.to_owned(),
+            line: error.location().map(|location| location.line()),
+            message: message.replace(char::is_control, " "),
+        }
+    }
+}
+
+fn file(path: &std::path::Path) -> String {
+    shown(&path.display().to_string())
+}
+
+fn remedy(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::NotFound => "write it, or name another with --config",
+        io::ErrorKind::PermissionDenied => "run as a user who may read it, root for example",
+        io::ErrorKind::IsADirectory => "name a file",
+        _ => "check the file and its disk",
+    }
+}
+
+fn place(file: &str, line: Option<usize>) -> String {
+    match line {
+        Some(line) => format!("{}:{line}", shown(file)),
+        None => shown(file),
+    }
+}
+
+fn listed(file: &str, problems: &[Problem]) -> String {
+    let lines: Vec<String> = problems
+        .iter()
+        .map(|problem| format!("{}: {problem}", place(file, problem.line)))
+        .collect();
+    lines.join("\n")
+}

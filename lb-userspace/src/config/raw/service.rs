@@ -1,0 +1,197 @@
+//! Services, their vips and backends, and the rules between them.
+
+use std::net::SocketAddr;
+
+use lb_common::{MAX_BACKENDS, MAX_SERVICES, MAX_VIPS};
+
+use super::{Unique, health, options::Options, too_many};
+use crate::config::{
+    address,
+    field::Field,
+    parsed::{Backend, Protocol, Service},
+    units,
+};
+
+const WEIGHT_MAX: u16 = 1000;
+
+/// What services must not share, and what they have in all.
+#[derive(Default)]
+struct All<'a> {
+    names: Unique<String>,
+    vips: Unique<(SocketAddr, Protocol)>,
+    backends: Vec<(Field<'a>, SocketAddr, Protocol)>,
+    http_checks: bool,
+}
+
+/// The list `services`.
+pub(super) fn services<'a>(field: &Field<'a>, defaults: &Options<'a>) -> Option<Vec<Service>> {
+    let items = field.filled("describe one")?;
+    let mut all = All::default();
+    let services: Vec<Option<Service>> = items
+        .iter()
+        .map(|item| service(item, defaults, &mut all))
+        .collect();
+    if !all.http_checks {
+        defaults.health_check.refuse_http_keys();
+    }
+    no_loops(&all);
+    sizes(field, items.len(), &all);
+    services.into_iter().collect()
+}
+
+fn service<'a>(field: &Field<'a>, defaults: &Options<'a>, all: &mut All<'a>) -> Option<Service> {
+    let mut keys = field.section()?;
+    let options = Options::onto(defaults, &mut keys);
+    let name = keys.required("name", |field| {
+        let name = field.text(units::name)?;
+        all.names.claim(name.clone(), &field, &name)?;
+        Some(name)
+    });
+    let listen = keys.required("listen", |field| {
+        let items = field.filled("list an address and port")?;
+        Some(vips(items, options.protocol, all))
+    });
+    let backends = keys.required("backends", |field| {
+        Some(backends(field.items()?, options.protocol, all))
+    });
+    keys.finish();
+    options.health_check.refuse_http_keys();
+    all.http_checks |= options.health_check.kind == health::Kind::Http;
+    let (listen, backends) = (listen?, backends?);
+    one_family(&listen, &backends);
+    Some(Service {
+        name: name?,
+        listen: values(listen)?,
+        protocol: options.protocol,
+        mode: options.mode,
+        scheduler: options.scheduler,
+        on_down: options.on_down,
+        timeouts: options.timeouts,
+        health_check: options.health_check.check(),
+        backends: values(backends)?,
+    })
+}
+
+/// Items of a list, each with its place; `None` for one that is wrong.
+type Items<'a, T> = Vec<(Field<'a>, Option<T>)>;
+
+fn values<T>(items: Items<'_, T>) -> Option<Vec<T>> {
+    items.into_iter().map(|(_, value)| value).collect()
+}
+
+fn vips<'a>(items: Vec<Field<'a>>, protocol: Protocol, all: &mut All<'a>) -> Items<'a, SocketAddr> {
+    let vip = |field: Field<'a>| {
+        let address = field.text(address::endpoint).filter(|address| {
+            let vip = (*address, protocol);
+            all.vips.claim(vip, &field, address).is_some()
+        });
+        (field, address)
+    };
+    items.into_iter().map(vip).collect()
+}
+
+fn backends<'a>(
+    items: Vec<Field<'a>>,
+    protocol: Protocol,
+    all: &mut All<'a>,
+) -> Items<'a, Backend> {
+    let mut names = Unique::default();
+    let mut addresses = Unique::default();
+    let mut backend = |field: &Field<'a>| {
+        let mut keys = field.section()?;
+        let name = keys.required("name", |field| {
+            let name = field.text(units::name)?;
+            names.claim(name.clone(), &field, &name)?;
+            Some(name)
+        });
+        let address = keys.required("address", |field| {
+            let address = field.text(address::endpoint)?;
+            addresses.claim(address, &field, &address)?;
+            all.backends.push((field, address, protocol));
+            Some(address)
+        });
+        let weight = keys.optional("weight", 1, |field| field.number(0..=WEIGHT_MAX));
+        keys.optional("backup", (), |field| field.off());
+        keys.finish();
+        Some(Backend {
+            name: name?,
+            address: address?,
+            weight: weight?,
+        })
+    };
+    items
+        .into_iter()
+        .map(|field| {
+            let value = backend(&field);
+            (field, value)
+        })
+        .collect()
+}
+
+/// Mode `nat` does not translate between the families: a vip needs a backend of its own, and a
+/// backend a vip.
+fn one_family(listen: &Items<'_, SocketAddr>, backends: &Items<'_, Backend>) {
+    let vips: Vec<_> = listen
+        .iter()
+        .filter_map(|(field, vip)| Some((field, (*vip)?)))
+        .collect();
+    let backends: Vec<_> = backends
+        .iter()
+        .filter_map(|(field, backend)| Some((field, backend.as_ref()?)))
+        .collect();
+    if vips.is_empty() || backends.is_empty() {
+        return;
+    }
+    for (field, backend) in &backends {
+        let address = backend.address;
+        if vips
+            .iter()
+            .all(|(_, vip)| vip.is_ipv4() != address.is_ipv4())
+        {
+            field.refuse::<()>(format!(
+                "backend {} ({address}) is {}, but no vip of the service is; translation between \
+                 the two is not available in this version: add a vip or remove the backend",
+                backend.name,
+                family(address),
+            ));
+        }
+    }
+    for (field, vip) in &vips {
+        if (backends.iter()).all(|(_, backend)| backend.address.is_ipv4() != vip.is_ipv4()) {
+            field.refuse::<()>(format!(
+                "vip {vip} is {}, but no backend of the service is; translation between the two \
+                 is not available in this version: add a backend or remove the vip",
+                family(*vip),
+            ));
+        }
+    }
+}
+
+fn family(address: SocketAddr) -> &'static str {
+    if address.is_ipv4() { "IPv4" } else { "IPv6" }
+}
+
+/// A packet that the program has rewritten does not come back to it: a vip cannot be a backend.
+fn no_loops(all: &All<'_>) {
+    for (field, address, protocol) in &all.backends {
+        if let Some(vip) = all.vips.0.get(&(*address, *protocol)) {
+            field.refuse::<()>(format!(
+                "is also the vip {vip}; give the address of a server"
+            ));
+        }
+    }
+}
+
+/// What the tables can hold.
+fn sizes(field: &Field<'_>, services: usize, all: &All<'_>) {
+    let most = |count: usize, what: &str, most: u32| {
+        if count > most as usize {
+            field.refuse::<()>(too_many(count, what, most));
+        }
+    };
+    let ipv4 = all.vips.0.keys().filter(|(vip, _)| vip.is_ipv4()).count();
+    most(services, "services", MAX_SERVICES);
+    most(ipv4, "IPv4 vips", MAX_VIPS);
+    most(all.vips.0.len() - ipv4, "IPv6 vips", MAX_VIPS);
+    most(all.backends.len(), "backends in all", MAX_BACKENDS);
+}

@@ -1,0 +1,353 @@
+//! Arbitrary configurations, written out, are read back as they were; arbitrary and damaged texts
+//! are refused without a panic.
+
+use std::{
+    collections::HashSet,
+    fmt::Write,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    ops::RangeInclusive,
+    time::Duration,
+};
+
+use proptest::{collection::vec, option, prelude::*, sample::select};
+
+use super::{
+    super::{
+        Backend, Config, HealthCheck, Limits, Mode, OnDown, OnExit, PortRange, Probe, Protocol,
+        Scheduler, Service, Snat, Timeouts, XdpMode, parse,
+    },
+    FULL, GOOD,
+};
+
+fn ip(v6: bool) -> BoxedStrategy<IpAddr> {
+    let v4 = any::<[u8; 4]>()
+        .prop_filter("unicast", |o| (1..224).contains(&o[0]) && o[0] != 127)
+        .prop_map(|octets| IpAddr::from(Ipv4Addr::from(octets)));
+    let global = any::<u128>().prop_map(|bits| {
+        let global_unicast = 0b001 << 125 | bits >> 3;
+        IpAddr::from(Ipv6Addr::from(global_unicast))
+    });
+    if v6 { global.boxed() } else { v4.boxed() }
+}
+
+fn socket(v6: bool) -> impl Strategy<Value = SocketAddr> {
+    (ip(v6), 1..=u16::MAX).prop_map(|(ip, port)| SocketAddr::new(ip, port))
+}
+
+fn name() -> impl Strategy<Value = String> {
+    // The letter keeps YAML from taking it for a number; the writer adds no quotes.
+    "[A-Za-z0-9._-]{0,30}x[A-Za-z0-9._-]{0,32}".prop_filter("plain", |name| {
+        !name.starts_with(['-', '.']) && !name.starts_with("0x")
+    })
+}
+
+fn millis(range: RangeInclusive<u64>) -> impl Strategy<Value = Duration> {
+    range.prop_map(Duration::from_millis)
+}
+
+fn timeouts() -> impl Strategy<Value = Timeouts> {
+    let week = 7 * 24 * 3_600_000;
+    [(); 4]
+        .map(|()| millis(100..=week))
+        .prop_map(|[half_open, established, fin, reset]| Timeouts {
+            half_open,
+            established,
+            fin,
+            reset,
+        })
+}
+
+fn probe() -> impl Strategy<Value = Probe> {
+    let status = (100..=599_u16, 100..=599_u16).prop_map(|(a, b)| a.min(b)..=a.max(b));
+    let http = (
+        "/[A-Za-z0-9/?&=%._~-]{0,40}",
+        option::of("[a-z]{1,20}(\\.[a-z]{1,9}){0,3}(:[0-9]{1,5})?"),
+        vec(status, 1..4),
+    );
+    prop_oneof![
+        Just(Probe::None),
+        Just(Probe::Tcp),
+        http.prop_map(|(path, host, expect)| Probe::Http { path, host, expect }),
+    ]
+}
+
+fn health_check() -> impl Strategy<Value = HealthCheck> {
+    (
+        probe(),
+        option::of(1..=u16::MAX),
+        millis(100..=3_600_000),
+        millis(1..=60_000),
+        1..=100_u32,
+        1..=100_u32,
+        0..=50_u32,
+    )
+        .prop_map(
+            |(probe, port, interval, timeout, rise, fall, jitter_percent)| HealthCheck {
+                probe,
+                port,
+                interval,
+                timeout,
+                rise,
+                fall,
+                jitter_percent,
+            },
+        )
+}
+
+fn service() -> impl Strategy<Value = Service> {
+    any::<bool>().prop_flat_map(|v6| {
+        let backend =
+            (name(), socket(v6), 0..=1000_u16).prop_map(|(name, address, weight)| Backend {
+                name,
+                address,
+                weight,
+            });
+        (
+            name(),
+            vec(socket(v6), 1..4),
+            select(OnDown::ALL),
+            timeouts(),
+            health_check(),
+            vec(backend, 0..6),
+        )
+            .prop_map(
+                |(name, listen, on_down, timeouts, health_check, backends)| Service {
+                    name,
+                    listen,
+                    protocol: Protocol::Tcp,
+                    mode: Mode::Nat,
+                    scheduler: Scheduler::Maglev,
+                    on_down,
+                    timeouts,
+                    health_check,
+                    backends,
+                },
+            )
+    })
+}
+
+fn config() -> impl Strategy<Value = Config> {
+    let ports = (1..=u16::MAX, 1..=u16::MAX).prop_map(|(a, b)| PortRange {
+        first: a.min(b),
+        last: a.max(b),
+    });
+    let limits = [64..=16_777_216_u32, 64..=16_777_216_u32];
+    (
+        vec("[a-z]{1,10}[0-9]{1,5}", 1..4),
+        select(XdpMode::ALL),
+        (vec(any::<bool>().prop_flat_map(ip), 0..4), ports),
+        limits,
+        option::of(any::<bool>().prop_flat_map(socket)),
+        select(OnExit::ALL),
+        vec(service(), 1..5),
+    )
+        .prop_map(
+            |(
+                interfaces,
+                xdp,
+                (addresses, ports),
+                [flows, half_open],
+                metrics,
+                on_exit,
+                services,
+            )| {
+                Config {
+                    interfaces,
+                    xdp,
+                    snat: Snat { addresses, ports },
+                    limits: Limits { flows, half_open },
+                    metrics,
+                    on_exit,
+                    services,
+                }
+            },
+        )
+        .prop_filter("nothing twice", nothing_twice)
+}
+
+fn nothing_twice(config: &Config) -> bool {
+    fn distinct<T: Eq + std::hash::Hash>(items: impl Iterator<Item = T>) -> bool {
+        let mut seen = HashSet::new();
+        items.into_iter().all(|item| seen.insert(item))
+    }
+    let services = || config.services.iter();
+    distinct(config.interfaces.iter())
+        && distinct(config.snat.addresses.iter())
+        && distinct(services().map(|service| &service.name))
+        && distinct(services().flat_map(|service| &service.listen))
+        && services().all(|service| {
+            distinct(service.backends.iter().map(|backend| &backend.name))
+                && distinct(service.backends.iter().map(|backend| backend.address))
+        })
+}
+
+/// Writes a configuration as its author might have.
+fn written(config: &Config) -> String {
+    let mut yaml = String::new();
+    let mut line = |text: String| writeln!(yaml, "{text}").expect("writing to a String succeeds");
+    line(format!("interfaces: {:?}", config.interfaces));
+    line(format!("xdp: {}", config.xdp.name()));
+    let PortRange { first, last } = config.snat.ports;
+    let addresses: Vec<String> = config
+        .snat
+        .addresses
+        .iter()
+        .map(IpAddr::to_string)
+        .collect();
+    line(format!(
+        "snat: {{ addresses: {addresses:?}, ports: {first}-{last} }}"
+    ));
+    let Limits { flows, half_open } = config.limits;
+    line(format!(
+        "limits: {{ flows: {flows}, half_open: {half_open} }}"
+    ));
+    if let Some(metrics) = config.metrics {
+        line(format!("metrics: \"{metrics}\""));
+    }
+    line(format!("on_exit: {}", config.on_exit.name()));
+    line("services:".into());
+    for service in &config.services {
+        let listen: Vec<String> = service.listen.iter().map(SocketAddr::to_string).collect();
+        line(format!("  - name: {}", service.name));
+        line(format!("    listen: {listen:?}"));
+        line(format!("    protocol: {}", service.protocol.name()));
+        line(format!("    mode: {}", service.mode.name()));
+        line(format!("    scheduler: {}", service.scheduler.name()));
+        line(format!("    on_down: {}", service.on_down.name()));
+        line("    timeouts:".into());
+        let timeouts = &service.timeouts;
+        line(format!(
+            "      half_open: {}ms",
+            timeouts.half_open.as_millis()
+        ));
+        line(format!(
+            "      established: {}",
+            humantime::format_duration(timeouts.established)
+        ));
+        line(format!("      fin: {}ms", timeouts.fin.as_millis()));
+        line(format!(
+            "      reset: {}",
+            humantime::format_duration(timeouts.reset)
+        ));
+        line("    health_check:".into());
+        let check = &service.health_check;
+        line(format!("      type: {}", check.probe.name()));
+        if let Probe::Http { path, host, expect } = &check.probe {
+            line(format!("      path: {path}"));
+            if let Some(host) = host {
+                line(format!("      host: {host}"));
+            }
+            let ranges: Vec<String> = expect
+                .iter()
+                .map(|range| format!("{}-{}", range.start(), range.end()))
+                .collect();
+            line(format!("      expect: {}", ranges.join(", ")));
+        }
+        if let Some(port) = check.port {
+            line(format!("      port: {port}"));
+        }
+        line(format!(
+            "      interval: {}",
+            humantime::format_duration(check.interval)
+        ));
+        line(format!("      timeout: {}ms", check.timeout.as_millis()));
+        line(format!("      rise: {}", check.rise));
+        line(format!("      fall: {}", check.fall));
+        line(format!("      jitter: {}%", check.jitter_percent));
+        line(format!(
+            "    backends:{}",
+            if service.backends.is_empty() {
+                " []"
+            } else {
+                ""
+            }
+        ));
+        for Backend {
+            name,
+            address,
+            weight,
+        } in &service.backends
+        {
+            line(format!(
+                "      - {{ name: {name}, address: \"{address}\", weight: {weight} }}"
+            ));
+        }
+    }
+    yaml
+}
+
+/// What YAML and its readers stumble over.
+const BITS: &[&str] = &[
+    "&a ",
+    "*a",
+    "<<: ",
+    "!x ",
+    "!!int ",
+    "- ",
+    "? ",
+    ": ",
+    "[",
+    "]",
+    "{",
+    "}",
+    "\"",
+    "'",
+    "|\n",
+    "> ",
+    "%",
+    "---\n",
+    "...\n",
+    "\t",
+    "\0",
+    "~",
+    "null",
+    "0x1f",
+    "1e999",
+    "-",
+    "99999999999999999999",
+    "💣",
+    "\u{feff}",
+    "\u{2028}",
+    "#",
+    ",",
+    "\n\n",
+    "name: ",
+    "70000",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn a_written_configuration_is_read_back(config in config()) {
+        let yaml = written(&config);
+        match parse(&yaml, "f.yaml") {
+            Ok(read) => prop_assert_eq!(read, config),
+            Err(error) => prop_assert!(false, "{error}\n{yaml}"),
+        }
+    }
+
+    #[test]
+    fn a_damaged_file_never_panics(
+        full in any::<bool>(),
+        damage in vec((any::<prop::sample::Index>(), 0..12_usize, select(BITS)), 1..6),
+    ) {
+        let mut text: Vec<char> = if full { FULL } else { GOOD }.chars().collect();
+        for (place, cut, bit) in damage {
+            let place = place.index(text.len() + 1);
+            let end = text.len().min(place + cut);
+            text.splice(place..end, bit.chars());
+        }
+        let yaml: String = text.into_iter().collect();
+        if let Err(error) = parse(&yaml, "f.yaml") {
+            for line in error.to_string().lines() {
+                prop_assert!(line.starts_with("f.yaml:"), "{line:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn arbitrary_text_never_panics(text in "\\PC{0,200}|[\\[\\]{}:,&*!|>'\"%@#?\n a-c<~-]{0,60}") {
+        let _ = parse(&text, "f.yaml");
+    }
+}

@@ -1,0 +1,396 @@
+//! The control loop: an event comes in (a probe's result, a changed next hop, a command, a sweep's
+//! report), what the tables should hold is computed, and the difference is applied.
+
+mod probes;
+mod reload;
+mod start;
+mod status;
+mod sweeper;
+pub mod view;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::{IpAddr, SocketAddr, TcpListener},
+    path::Path,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::block_in_place,
+};
+use tracing::{debug, error, info, warn};
+
+pub use self::start::{MetricsSockets, Options, StartError};
+use self::view::{Detached, FlowFilter, Flows, Reloaded, Status};
+use crate::{
+    config::Config,
+    datapath::{Datapath, DatapathError, FlowTables, Report, Rules},
+    health::{self, Checker},
+    net::{self, NextHop, Watcher},
+    tables::{
+        self, Health, Inputs, RingCache, TableError, Tables,
+        diff::{Changes, difference},
+        ids::Ids,
+    },
+};
+
+/// Questions to the control loop that wait for their turn.
+const COMMAND_QUEUE: usize = 64;
+
+/// How others talk to the control loop.
+#[derive(Clone)]
+pub struct Handle {
+    commands: mpsc::Sender<Command>,
+}
+
+enum Command {
+    Status(oneshot::Sender<Result<Status, CommandError>>),
+    Flows(FlowFilter, oneshot::Sender<Result<Flows, CommandError>>),
+    Reload(oneshot::Sender<Result<Reloaded, CommandError>>),
+    Detach(oneshot::Sender<Result<Detached, CommandError>>),
+    Stop,
+}
+
+/// A command was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The file is not valid, or asks for what this host does not have; nothing changed.
+    #[error("{0}")]
+    InvalidConfig(String),
+    #[error("{0}; nothing changed")]
+    Reload(String),
+    #[error(transparent)]
+    Datapath(#[from] DatapathError),
+    #[error("the daemon is stopping")]
+    Stopping,
+}
+
+impl Handle {
+    /// # Errors
+    /// When counters cannot be read, or the daemon is stopping.
+    pub async fn status(&self) -> Result<Status, CommandError> {
+        self.ask(Command::Status).await
+    }
+
+    /// # Errors
+    /// When the flow tables cannot be read, or the daemon is stopping.
+    pub async fn flows(&self, filter: FlowFilter) -> Result<Flows, CommandError> {
+        self.ask(|reply| Command::Flows(filter, reply)).await
+    }
+
+    /// Applies the configuration file as it is now.
+    ///
+    /// # Errors
+    /// When the file is not valid or cannot be applied; nothing changed then.
+    pub async fn reload(&self) -> Result<Reloaded, CommandError> {
+        self.ask(Command::Reload).await
+    }
+
+    /// Takes the program off, removes all pinned state, and ends the loop.
+    ///
+    /// # Errors
+    /// When something cannot be removed.
+    pub async fn detach(&self) -> Result<Detached, CommandError> {
+        self.ask(Command::Detach).await
+    }
+
+    /// Ends the loop.
+    pub async fn stop(&self) {
+        // That it has ended already is as good.
+        let _ = self.commands.send(Command::Stop).await;
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, CommandError>>) -> Command,
+    ) -> Result<T, CommandError> {
+        let (reply, answer) = oneshot::channel();
+        (self.commands.send(command(reply)).await).map_err(|_| CommandError::Stopping)?;
+        answer.await.map_err(|_| CommandError::Stopping)?
+    }
+}
+
+/// Why the loop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was asked to stop; packets keep flowing unless `on_exit` says otherwise.
+    Stopped,
+    /// Everything was taken off.
+    Detached,
+}
+
+/// What is known of a backend's health.
+struct Probed {
+    health: Health,
+    reason: String,
+}
+
+/// The control loop's state.
+pub struct Control {
+    options: Options,
+    config: Config,
+    config_loaded: SystemTime,
+    last_error: Option<String>,
+    started: SystemTime,
+
+    datapath: Datapath,
+    flow_tables: Arc<FlowTables>,
+    applied: Tables,
+    ids: Ids,
+    rings: RingCache,
+
+    checker: Checker,
+    probed: HashMap<u64, Probed>,
+    watcher: Watcher,
+    next_hops: HashMap<IpAddr, NextHop>,
+    /// Why there is no next hop, for addresses that have none.
+    unreachable: HashMap<IpAddr, String>,
+
+    report: Report,
+    /// Removed backends that a sweep found without flows; the second time they are freed.
+    unused: BTreeSet<u32>,
+    rules: watch::Sender<Rules>,
+    /// New sockets for metrics, as the configuration changes; `None` for none.
+    metrics: mpsc::Sender<Option<TcpListener>>,
+
+    commands: mpsc::Receiver<Command>,
+    health_events: mpsc::Receiver<health::Event>,
+    net_events: mpsc::Receiver<net::Event>,
+    reports: mpsc::Receiver<Report>,
+}
+
+/// The tables could not be brought to what they should hold.
+#[derive(Debug, thiserror::Error)]
+enum ApplyError {
+    #[error(transparent)]
+    Table(#[from] TableError),
+    #[error(transparent)]
+    Datapath(#[from] DatapathError),
+}
+
+impl Control {
+    /// Runs until told to stop.
+    pub async fn run(mut self) -> Ended {
+        loop {
+            tokio::select! {
+                Some(event) = self.health_events.recv() => {
+                    self.note_health(event);
+                    while let Ok(event) = self.health_events.try_recv() {
+                        self.note_health(event);
+                    }
+                    self.apply_or_log();
+                }
+                Some(event) = self.net_events.recv() => {
+                    let mut links_changed = self.note_net(event);
+                    while let Ok(event) = self.net_events.try_recv() {
+                        links_changed |= self.note_net(event);
+                    }
+                    if links_changed {
+                        self.attach_again().await;
+                    }
+                    self.apply_or_log();
+                }
+                Some(report) = self.reports.recv() => self.note_report(report),
+                command = self.commands.recv() => {
+                    if let Some(ended) = self.carry_out(command).await {
+                        return ended;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, command: Option<Command>) -> Option<Ended> {
+        // A reply that nobody waits for any more is dropped.
+        match command {
+            Some(Command::Status(reply)) => self.answer_status(reply),
+            Some(Command::Flows(filter, reply)) => self.answer_flows(filter, reply),
+            Some(Command::Reload(reply)) => {
+                let result = self.reload().await;
+                self.last_error = result.as_ref().err().map(ToString::to_string);
+                match &result {
+                    Ok(reloaded) => info!("{}", reloaded.summary),
+                    Err(error) => error!("reload failed: {error}"),
+                }
+                let _ = reply.send(result);
+            }
+            Some(Command::Detach(reply)) => {
+                let result = block_in_place(|| Datapath::remove(&self.options.run_dir));
+                let done = result.is_ok();
+                let _ = reply.send(match result {
+                    Ok(interfaces) => Ok(Detached { interfaces }),
+                    Err(error) => Err(error.into()),
+                });
+                return done.then_some(Ended::Detached);
+            }
+            Some(Command::Stop) | None => return Some(self.stop()),
+        }
+        None
+    }
+
+    fn stop(&self) -> Ended {
+        if self.config.on_exit == crate::config::OnExit::Detach {
+            match block_in_place(|| Datapath::remove(&self.options.run_dir)) {
+                Ok(interfaces) => {
+                    info!("stopped; took the program off {}", interfaces.join(", "));
+                    return Ended::Detached;
+                }
+                Err(error) => error!("{error}"),
+            }
+        } else {
+            info!("stopped; packets keep flowing (`divvy detach` takes the program off)");
+        }
+        Ended::Stopped
+    }
+
+    /// Brings the tables to what they should hold. Returns how many entries were written.
+    fn apply(&mut self) -> Result<usize, ApplyError> {
+        let begun = Instant::now();
+        let health = (self.probed.iter())
+            .map(|(id, probed)| (*id, probed.health))
+            .collect();
+        let inputs = Inputs {
+            config: &self.config,
+            health: &health,
+            next_hops: &self.next_hops,
+        };
+        let desired = tables::compute(&inputs, &self.applied, &mut self.ids, &mut self.rings)?;
+        let changes = difference(&self.applied, &desired);
+        if changes.is_empty() {
+            return Ok(0);
+        }
+        if let Err(error) = block_in_place(|| self.datapath.write(&changes)) {
+            // Some writes may be in force: what is applied has to be read anew.
+            self.applied = block_in_place(|| self.datapath.read())?;
+            return Err(error.into());
+        }
+        self.applied = desired;
+        self.publish_rules();
+        debug!(
+            entries = changes.len(),
+            micros = begun.elapsed().as_micros(),
+            "tables written"
+        );
+        Ok(changes.len())
+    }
+
+    fn apply_or_log(&mut self) {
+        if let Err(error) = self.apply() {
+            error!("the tables could not be brought up to date: {error}");
+        }
+    }
+
+    fn note_health(&mut self, event: health::Event) {
+        // One for a backend that is no longer looked after may still be under way.
+        let Some((name, address)) = self.find_backend(event.id) else {
+            return;
+        };
+        if let Some(transition) = &event.transition {
+            let state = if event.up { "up" } else { "down" };
+            let reason = &transition.reason;
+            if event.up {
+                info!("{name} is {state}: {reason}");
+            } else {
+                warn!("{name} is {state}: {reason}");
+            }
+        }
+        if event.stale_neighbour {
+            self.watcher.refresh(address.ip());
+        }
+        self.probed.insert(
+            event.id,
+            Probed {
+                health: Health {
+                    up: event.up,
+                    since: event.since,
+                },
+                reason: event.reason,
+            },
+        );
+    }
+
+    /// True when an interface came or went.
+    fn note_net(&mut self, event: net::Event) -> bool {
+        match event {
+            net::Event::NextHop { address, next_hop } => {
+                match next_hop {
+                    Ok(next_hop) => {
+                        debug!("next hop of {address}: {next_hop:?}");
+                        self.unreachable.remove(&address);
+                        self.next_hops.insert(address, next_hop);
+                    }
+                    Err(why) => {
+                        warn!("no next hop for backend address {address}: {why}");
+                        self.next_hops.remove(&address);
+                        self.unreachable.insert(address, why);
+                    }
+                }
+                false
+            }
+            net::Event::LinkGone { name, .. } | net::Event::LinkCame { name, .. } => {
+                self.config.interfaces.contains(&name)
+            }
+        }
+    }
+
+    /// Frees what removed backends and services leave, once no flow refers to them.
+    fn note_report(&mut self, report: Report) {
+        let removed: BTreeSet<u32> = (self.applied.backends.iter())
+            .filter(|(_, backend)| backend.state == lb_common::backend::state::REMOVED)
+            .map(|(idx, _)| *idx)
+            .filter(|idx| !report.backends_in_use.contains(idx))
+            .collect();
+        // A sweep that began before the removal may have missed a flow, so the second one decides.
+        let free: Vec<u32> = removed.intersection(&self.unused).copied().collect();
+        self.unused = removed;
+        self.report = report;
+        if free.is_empty() {
+            return;
+        }
+        let changes = Changes {
+            backends: free.iter().map(|idx| (*idx, None)).collect(),
+            ..Changes::default()
+        };
+        match block_in_place(|| self.datapath.write(&changes)) {
+            Ok(()) => {
+                for idx in &free {
+                    self.applied.backends.remove(idx);
+                }
+                let applied = &self.applied;
+                self.ids.retain(
+                    |idx| applied.backends.contains_key(&idx),
+                    |idx| applied.services.contains_key(&idx),
+                );
+            }
+            Err(error) => error!("entries of removed backends could not be freed: {error}"),
+        }
+    }
+
+    /// `SERVICE/BACKEND` of an identity, and its address.
+    fn find_backend(&self, id: u64) -> Option<(String, SocketAddr)> {
+        self.config.services.iter().find_map(|service| {
+            (service.backends.iter())
+                .find(|backend| tables::backend_identity(service, backend.address) == id)
+                .map(|backend| {
+                    (
+                        format!("{}/{}", service.name, backend.name),
+                        backend.address,
+                    )
+                })
+        })
+    }
+}
+
+impl Options {
+    /// The path as shown to people.
+    fn config_name(&self) -> String {
+        self.config_path.display().to_string()
+    }
+
+    /// The file to read.
+    fn config_path(&self) -> &Path {
+        &self.config_path
+    }
+}

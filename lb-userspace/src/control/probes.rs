@@ -1,0 +1,142 @@
+//! From the configuration to what the health checker and the neighbour watcher look after, and to
+//! the sweeper's timers.
+
+use std::{collections::HashSet, net::SocketAddr, time::Duration};
+
+use lb_common::backend::state;
+
+use super::{Control, Probed};
+use crate::{
+    config::{Config, HealthCheck, Probe, Service},
+    datapath::{Rules, Timeouts},
+    health::{Initial, Kind, Rules as HealthRules, Target, Wanted},
+    tables::{Health, backend_identity},
+};
+
+impl Control {
+    /// Tells the checker and the watcher what to look after, and forgets what is gone.
+    pub(super) fn look_after(&mut self) {
+        let wanted: Vec<Wanted> = (self.config.services.iter())
+            .flat_map(|service| {
+                service
+                    .backends
+                    .iter()
+                    .map(move |backend| (service, backend))
+            })
+            .map(|(service, backend)| {
+                let id = backend_identity(service, backend.address);
+                Wanted {
+                    id,
+                    target: target(&service.health_check, backend.address),
+                    interval: service.health_check.interval,
+                    jitter_percent: u8::try_from(service.health_check.jitter_percent)
+                        .unwrap_or(u8::MAX),
+                    rules: HealthRules {
+                        rise: service.health_check.rise,
+                        fall: service.health_check.fall,
+                    },
+                    initial: match self.probed.get(&id).map(|probed| probed.health) {
+                        Some(Health { up: true, since }) => Initial::Up { since },
+                        Some(Health { up: false, since }) => Initial::Down { since },
+                        None => Initial::Unknown,
+                    },
+                }
+            })
+            .collect();
+        let known: HashSet<u64> = wanted.iter().map(|wanted| wanted.id).collect();
+        self.probed.retain(|id, _| known.contains(id));
+        self.checker.apply(wanted);
+
+        let addresses: HashSet<_> = backend_addresses(&self.config).map(|a| a.ip()).collect();
+        self.next_hops
+            .retain(|address, _| addresses.contains(address));
+        self.unreachable
+            .retain(|address, _| addresses.contains(address));
+        self.watcher.track(addresses.into_iter().collect());
+    }
+
+    /// Health as an earlier daemon left it in the tables.
+    pub(super) fn adopt_health(&mut self) {
+        for backend in self.applied.backends.values() {
+            let up = match backend.state {
+                state::UP => true,
+                state::DOWN => false,
+                _ => continue,
+            };
+            self.probed.insert(
+                backend.identity,
+                Probed {
+                    health: Health {
+                        up,
+                        since: std::time::UNIX_EPOCH + Duration::from_secs(backend.since_unix),
+                    },
+                    reason: "as the daemon before left it".to_owned(),
+                },
+            );
+        }
+    }
+
+    /// Every backend has a known state, first-hand or adopted, and every backend's address a known
+    /// next hop or a reason why not.
+    pub(super) fn knows_all(&self) -> bool {
+        self.config.services.iter().all(|service| {
+            service.backends.iter().all(|backend| {
+                let ip = backend.address.ip();
+                self.probed
+                    .contains_key(&backend_identity(service, backend.address))
+                    && (self.next_hops.contains_key(&ip) || self.unreachable.contains_key(&ip))
+            })
+        })
+    }
+
+    pub(super) fn publish_rules(&self) {
+        let services = self.config.services.iter();
+        let by_identity: std::collections::HashMap<u64, Timeouts> = services
+            .flat_map(|service| {
+                (service.backends.iter()).map(move |backend| {
+                    let id = backend_identity(service, backend.address);
+                    (id, timeouts(service))
+                })
+            })
+            .collect();
+        let by_backend = (self.applied.backends.iter())
+            .filter_map(|(idx, backend)| {
+                (by_identity.get(&backend.identity)).map(|timeouts| (*idx, *timeouts))
+            })
+            .collect();
+        self.rules.send_replace(Rules { by_backend });
+    }
+}
+
+pub(super) fn backend_addresses(config: &Config) -> impl Iterator<Item = SocketAddr> {
+    (config.services.iter())
+        .flat_map(|service| service.backends.iter().map(|backend| backend.address))
+}
+
+fn target(check: &HealthCheck, address: SocketAddr) -> Option<Target> {
+    let kind = match &check.probe {
+        Probe::None => return None,
+        Probe::Tcp => Kind::Tcp,
+        Probe::Http { path, host, expect } => Kind::Http {
+            path: path.clone(),
+            host: host.clone(),
+            expect: expect.clone(),
+        },
+    };
+    let port = check.port.unwrap_or(address.port());
+    Some(Target {
+        address: SocketAddr::new(address.ip(), port),
+        kind,
+        timeout: check.timeout,
+    })
+}
+
+fn timeouts(service: &Service) -> Timeouts {
+    let of = service.timeouts;
+    Timeouts {
+        half_open: of.half_open,
+        established: of.established,
+        fin: of.fin,
+        reset: of.reset,
+    }
+}

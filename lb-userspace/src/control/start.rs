@@ -1,0 +1,257 @@
+//! Starting: what the host must have, what an earlier daemon left, and the first tables, before a
+//! packet meets the program.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use tokio::{
+    sync::{mpsc, watch},
+    task::block_in_place,
+    time::timeout_at,
+};
+use tracing::{info, warn};
+
+use super::{COMMAND_QUEUE, Control, Handle, sweeper};
+use crate::{
+    config::{Config, XdpMode},
+    datapath::{Capacity, Datapath, DatapathError, Mode, Report, Rules},
+    health::Checker,
+    net::{
+        NetError, Watcher,
+        links::{self, Link},
+        sysctl,
+    },
+    tables::{RingCache, ids::Ids},
+};
+
+/// Longest wait for first probes and next hops before packets are taken. Backends that have not
+/// answered by then start as down.
+const FIRST_RESULTS: Duration = Duration::from_secs(3);
+/// Events that wait for the loop.
+const EVENT_QUEUE: usize = 1024;
+
+/// Where the daemon finds and puts things.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub config_path: PathBuf,
+    pub run_dir: PathBuf,
+    /// Log each new flow.
+    pub trace: bool,
+}
+
+/// The daemon cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration asks for what this host does not have.
+    #[error(
+        "{}: interfaces[{index}]: interface {name} does not exist; this host has {present}",
+        file.display()
+    )]
+    NoInterface {
+        file: PathBuf,
+        index: usize,
+        name: String,
+        present: String,
+    },
+    #[error(
+        "cannot serve metrics on {address}: {source}; free the port or change `metrics` in the \
+         configuration"
+    )]
+    Metrics {
+        address: SocketAddr,
+        source: std::io::Error,
+    },
+    #[error(transparent)]
+    Datapath(#[from] DatapathError),
+    #[error(transparent)]
+    Net(#[from] NetError),
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+    #[error("the tables could not be filled: {0}")]
+    Tables(String),
+}
+
+impl StartError {
+    /// The configuration is at fault.
+    #[must_use]
+    pub fn is_config(&self) -> bool {
+        matches!(self, Self::NoInterface { .. })
+    }
+}
+
+/// The sockets for metrics, as they come and go with the configuration.
+pub type MetricsSockets = mpsc::Receiver<Option<TcpListener>>;
+
+impl Control {
+    /// Brings everything up to the point at which packets are balanced. Until the host has been
+    /// checked nothing is changed.
+    ///
+    /// # Errors
+    /// Says what is missing and what to do about it.
+    pub async fn start(
+        options: Options,
+        config: Config,
+    ) -> Result<(Self, Handle, MetricsSockets), StartError> {
+        let links = links(&config, &options.config_path).await?;
+        let listener = bind_metrics(&config)?;
+        let capacity = Capacity {
+            flows: config.limits.flows,
+            half_open: config.limits.half_open,
+        };
+        let datapath =
+            block_in_place(|| Datapath::open(&options.run_dir, capacity, options.trace))?;
+        let applied = block_in_place(|| datapath.read())?;
+        let flow_tables = Arc::new(datapath.flow_tables()?);
+
+        let (commands_in, commands) = mpsc::channel(COMMAND_QUEUE);
+        let (health_in, health_events) = mpsc::channel(EVENT_QUEUE);
+        let (net_in, net_events) = mpsc::channel(EVENT_QUEUE);
+        let (metrics, metrics_sockets) = mpsc::channel(1);
+        let (rules, rules_out) = watch::channel(Rules::default());
+        let now = SystemTime::now();
+        let mut control = Self {
+            options,
+            config,
+            config_loaded: now,
+            last_error: None,
+            started: now,
+            ids: Ids::adopt(&applied),
+            datapath,
+            flow_tables: Arc::clone(&flow_tables),
+            applied,
+            rings: RingCache::default(),
+            checker: Checker::new(health_in),
+            probed: HashMap::new(),
+            watcher: Watcher::spawn(net_in).await?,
+            next_hops: HashMap::new(),
+            unreachable: HashMap::new(),
+            report: Report::default(),
+            unused: BTreeSet::new(),
+            rules,
+            metrics,
+            commands,
+            health_events,
+            net_events,
+            reports: sweeper::spawn(flow_tables, rules_out).map_err(StartError::Thread)?,
+        };
+        control.adopt_health();
+        control.look_after();
+        control.first_results().await;
+        (control.apply()).map_err(|error| StartError::Tables(error.to_string()))?;
+        control.publish_rules();
+        block_in_place(|| control.attach_all(&links))?;
+        control.move_metrics(listener).await;
+        let handle = Handle {
+            commands: commands_in,
+        };
+        Ok((control, handle, metrics_sockets))
+    }
+
+    /// Waits until everything is known that the first tables are made of, but not for ever.
+    async fn first_results(&mut self) {
+        let deadline = (Instant::now() + FIRST_RESULTS).into();
+        while !self.knows_all() {
+            let next = async {
+                tokio::select! {
+                    Some(event) = self.health_events.recv() => (Some(event), None),
+                    Some(event) = self.net_events.recv() => (None, Some(event)),
+                }
+            };
+            match timeout_at(deadline, next).await {
+                Ok((Some(event), _)) => self.note_health(event),
+                Ok((_, Some(event))) => drop(self.note_net(event)),
+                Ok(_) | Err(_) => {
+                    warn!("some backends have not been probed yet; they start as down");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Attaches the program where the configuration wants it, and nowhere else.
+    pub(super) fn attach_all(&mut self, links: &[Link]) -> Result<(), DatapathError> {
+        for link in links {
+            let present = link
+                .xdp
+                .map(|native| if native { Mode::Native } else { Mode::Generic });
+            let modes: &[Mode] = match self.config.xdp {
+                XdpMode::Auto => &[Mode::Native, Mode::Generic],
+                XdpMode::Native => &[Mode::Native],
+                XdpMode::Generic => &[Mode::Generic],
+            };
+            if (self.datapath)
+                .attached_mode(&link.name, link.ifindex)
+                .is_some_and(|mode| modes.contains(&mode))
+            {
+                continue;
+            }
+            let mode = (self.datapath).attach(&link.name, link.ifindex, modes, present)?;
+            info!("XDP on {}: {} mode", link.name, mode.name());
+            accept_own_source(&link.name);
+        }
+        let wanted = links.iter().map(|link| link.name.as_str()).collect();
+        self.datapath.detach_others(&wanted)?;
+        for (family, name) in [
+            (false, "net.ipv4.ip_forward"),
+            (true, "net.ipv6.conf.all.forwarding"),
+        ] {
+            let used = super::probes::backend_addresses(&self.config)
+                .any(|address| address.is_ipv6() == family);
+            if used && sysctl::forwarding_enabled(family).is_ok_and(|enabled| !enabled) {
+                warn!(
+                    "{name} is 0: a packet for a backend whose MAC address is not known at that \
+                     moment is lost; set it to 1"
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The configuration's interfaces as the kernel knows them.
+pub(super) async fn links(config: &Config, file: &Path) -> Result<Vec<Link>, StartError> {
+    let present = links::links().await?;
+    (config.interfaces.iter().enumerate())
+        .map(|(index, name)| {
+            let found = present.iter().find(|link| link.name == *name).cloned();
+            found.ok_or_else(|| {
+                let names: Vec<&str> = present.iter().map(|link| link.name.as_str()).collect();
+                StartError::NoInterface {
+                    file: file.to_owned(),
+                    index,
+                    name: name.clone(),
+                    present: names.join(", "),
+                }
+            })
+        })
+        .collect()
+}
+
+pub(super) fn bind_metrics(config: &Config) -> Result<Option<TcpListener>, StartError> {
+    let Some(address) = config.metrics else {
+        return Ok(None);
+    };
+    let failed = |source| StartError::Metrics { address, source };
+    let listener = TcpListener::bind(address).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    Ok(Some(listener))
+}
+
+/// Lets the kernel forward rewritten packets whose source is one of the host's own addresses: it
+/// takes them for martians otherwise (`fib_validate_source`, net/ipv4/fib_frontend.c), and they
+/// come by only while a backend's MAC address is unknown.
+fn accept_own_source(interface: &str) {
+    match sysctl::accept_local(interface) {
+        Ok(true) => {}
+        Ok(false) => match sysctl::set_accept_local(interface, true) {
+            Ok(()) => info!("set net.ipv4.conf.{interface}.accept_local to 1"),
+            Err(error) => warn!("cannot set net.ipv4.conf.{interface}.accept_local: {error}"),
+        },
+        Err(error) => warn!("cannot read net.ipv4.conf.{interface}.accept_local: {error}"),
+    }
+}

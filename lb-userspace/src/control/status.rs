@@ -1,0 +1,246 @@
+//! Answering questions: what is known at once, and counts from the flow tables by a thread of
+//! their own, so that the loop goes on.
+
+use std::{collections::HashMap, sync::Arc, time::SystemTime};
+
+use lb_common::{LAYOUT_VERSION, backend::BackendStats, flow::state, reason::Kind};
+use tokio::sync::oneshot;
+
+use super::{
+    CommandError, Control, sweeper,
+    view::{
+        BackendStatus, ConfigStatus, FlowFilter, FlowStatus, FlowTotals, Flows, InterfaceStatus,
+        ReasonCount, ServiceStatus, Status,
+    },
+};
+use crate::{
+    config::{Backend, Service},
+    datapath::FlowRecord,
+    tables::backend_identity,
+};
+
+impl Control {
+    pub(super) fn answer_status(&self, reply: oneshot::Sender<Result<Status, CommandError>>) {
+        let (mut status, places) = match self.status() {
+            Ok(status) => status,
+            Err(error) => {
+                let _ = reply.send(Err(error));
+                return;
+            }
+        };
+        let tables = Arc::clone(&self.flow_tables);
+        tokio::task::spawn_blocking(move || {
+            let counted = tables.for_each(|flow| {
+                if flow.confirmed {
+                    status.flows.confirmed += 1;
+                } else {
+                    status.flows.half_open += 1;
+                }
+                if let Some((service, backend)) = places.get(&flow.backend_idx)
+                    && is_active(flow)
+                {
+                    status.services[*service].backends[*backend].active_flows += 1;
+                }
+            });
+            // Nobody may be waiting any more.
+            let _ = reply.send(counted.map(|()| status).map_err(CommandError::from));
+        });
+    }
+
+    pub(super) fn answer_flows(
+        &self,
+        filter: FlowFilter,
+        reply: oneshot::Sender<Result<Flows, CommandError>>,
+    ) {
+        let names = self.names();
+        let tables = Arc::clone(&self.flow_tables);
+        tokio::task::spawn_blocking(move || {
+            let now_ns = sweeper::monotonic_ns();
+            let limit = filter.limit.unwrap_or(usize::MAX);
+            let mut found = Flows {
+                count: 0,
+                flows: Vec::new(),
+            };
+            let visited = tables.for_each(|flow| {
+                let unknown = (String::new(), String::new());
+                let (service, backend) = names.get(&flow.backend_idx).unwrap_or(&unknown);
+                if !matches(&filter, flow, service, backend) {
+                    return;
+                }
+                found.count += 1;
+                if found.flows.len() < limit {
+                    found.flows.push(describe(flow, service, backend, now_ns));
+                }
+            });
+            let _ = reply.send(visited.map(|()| found).map_err(CommandError::from));
+        });
+    }
+
+    /// Everything but the counts from the flow tables, and where in it each backend index stands.
+    fn status(&self) -> Result<(Status, HashMap<u32, (usize, usize)>), CommandError> {
+        let index_of: HashMap<u64, u32> = (self.applied.backends.iter())
+            .map(|(idx, backend)| (backend.identity, *idx))
+            .collect();
+        let mut places = HashMap::new();
+        let mut services = Vec::new();
+        for (s, service) in self.config.services.iter().enumerate() {
+            let mut backends = Vec::new();
+            for (b, backend) in service.backends.iter().enumerate() {
+                let id = backend_identity(service, backend.address);
+                let stats = match index_of.get(&id) {
+                    Some(idx) => {
+                        places.insert(*idx, (s, b));
+                        self.datapath.backend_stats(*idx)?
+                    }
+                    None => BackendStats::default(),
+                };
+                backends.push(self.backend_status(id, backend, &stats));
+            }
+            services.push(service_status(service, backends));
+        }
+        let capacity = self.datapath.capacity();
+        let status = Status {
+            services,
+            interfaces: (self.config.interfaces.iter())
+                .map(|name| InterfaceStatus {
+                    name: name.clone(),
+                    xdp: (self.datapath.attached())
+                        .find(|(attached, _)| attached == name)
+                        .map_or("detached", |(_, mode)| mode.name())
+                        .to_owned(),
+                })
+                .collect(),
+            flows: FlowTotals {
+                confirmed: 0,
+                half_open: 0,
+                confirmed_max: u64::from(capacity.flows),
+                half_open_max: u64::from(capacity.half_open),
+            },
+            reasons: (self.datapath.reasons()?.into_iter())
+                .map(|(reason, count)| ReasonCount {
+                    reason: reason.name().to_owned(),
+                    kind: kind_name(reason.kind()).to_owned(),
+                    count,
+                })
+                .collect(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            layout: LAYOUT_VERSION,
+            started: rfc3339(self.started),
+            config: ConfigStatus {
+                path: self.options.config_name(),
+                loaded: rfc3339(self.config_loaded),
+                last_error: self.last_error.clone(),
+            },
+        };
+        Ok((status, places))
+    }
+
+    fn backend_status(&self, id: u64, backend: &Backend, stats: &BackendStats) -> BackendStatus {
+        let ip = backend.address.ip();
+        let probed = self.probed.get(&id);
+        let next_hop = match (self.next_hops.get(&ip), self.unreachable.get(&ip)) {
+            (Some(hop), _) => match hop.peer_mac {
+                Some(mac) => format!("{} by interface {}", mac_text(mac), hop.ifindex),
+                None => "being resolved".to_owned(),
+            },
+            (None, Some(why)) => why.clone(),
+            (None, None) => "not known yet".to_owned(),
+        };
+        BackendStatus {
+            name: backend.name.clone(),
+            address: backend.address,
+            state: match probed {
+                Some(probed) if probed.health.up => "up",
+                _ => "down",
+            }
+            .to_owned(),
+            reason: probed.map_or_else(
+                || "not probed yet".to_owned(),
+                |probed| probed.reason.clone(),
+            ),
+            since: rfc3339(probed.map_or(self.config_loaded, |probed| probed.health.since)),
+            weight: backend.weight,
+            active_flows: 0,
+            flows_total: stats.flows,
+            packets_total: stats.packets_in + stats.packets_out,
+            bytes_total: stats.bytes_in + stats.bytes_out,
+            next_hop,
+        }
+    }
+
+    /// Service and backend name by backend index.
+    fn names(&self) -> HashMap<u32, (String, String)> {
+        let mut by_identity = HashMap::new();
+        for service in &self.config.services {
+            for backend in &service.backends {
+                let id = backend_identity(service, backend.address);
+                by_identity.insert(id, (service.name.clone(), backend.name.clone()));
+            }
+        }
+        (self.applied.backends.iter())
+            .filter_map(|(idx, backend)| {
+                by_identity
+                    .get(&backend.identity)
+                    .map(|names| (*idx, names.clone()))
+            })
+            .collect()
+    }
+}
+
+fn service_status(service: &Service, backends: Vec<BackendStatus>) -> ServiceStatus {
+    ServiceStatus {
+        name: service.name.clone(),
+        mode: service.mode.name().to_owned(),
+        scheduler: service.scheduler.name().to_owned(),
+        protocol: service.protocol.name().to_owned(),
+        vips: service.listen.clone(),
+        backends,
+    }
+}
+
+/// A flow that can still carry data both ways or one.
+fn is_active(flow: &FlowRecord) -> bool {
+    matches!(flow.state, state::ESTABLISHED | state::FIN)
+}
+
+fn matches(filter: &FlowFilter, flow: &FlowRecord, service: &str, backend: &str) -> bool {
+    let same = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|w| w == is);
+    same(&filter.service, service)
+        && same(&filter.backend, backend)
+        && same(&filter.state, state::name(flow.state))
+        && filter
+            .client
+            .is_none_or(|client| client == flow.client.ip())
+}
+
+fn describe(flow: &FlowRecord, service: &str, backend: &str, now_ns: u64) -> FlowStatus {
+    let idle_ns = now_ns.saturating_sub(flow.last_seen_ns);
+    FlowStatus {
+        client: flow.client,
+        vip: flow.vip,
+        service: service.to_owned(),
+        backend: backend.to_owned(),
+        backend_address: flow.backend,
+        source: flow.source,
+        state: state::name(flow.state).to_owned(),
+        confirmed: flow.confirmed,
+        idle: std::time::Duration::from_nanos(idle_ns).as_secs_f64(),
+    }
+}
+
+fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Pass => "pass",
+        Kind::Drop => "drop",
+        Kind::Answer => "answer",
+        Kind::Event => "event",
+    }
+}
+
+fn mac_text(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+fn rfc3339(time: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(time).to_string()
+}

@@ -1,0 +1,47 @@
+//! The thread that sweeps flows: it sees only the flow tables and the timers.
+
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::time::{ClockId, clock_gettime};
+use tokio::sync::{mpsc, watch};
+use tracing::error;
+
+use crate::datapath::{FlowTables, Report, Rules, sweep};
+
+/// Time between two passes while they are quick.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// A pass may take at most one part in so many of the time.
+const REST: u32 = 20;
+
+/// Starts the thread. It ends when nobody hears its reports.
+pub(super) fn spawn(
+    tables: Arc<FlowTables>,
+    rules: watch::Receiver<Rules>,
+) -> std::io::Result<mpsc::Receiver<Report>> {
+    let (sender, reports) = mpsc::channel(1);
+    thread::Builder::new()
+        .name("sweeper".to_owned())
+        .spawn(move || {
+            while !sender.is_closed() {
+                let begun = Instant::now();
+                let now_rules = rules.borrow().clone();
+                match sweep(&tables, &now_rules, monotonic_ns()) {
+                    // A full channel means that the loop is busy: the next report will do.
+                    Ok(report) => drop(sender.try_send(report)),
+                    Err(error) => error!("sweeping flows failed: {error}"),
+                }
+                thread::sleep(INTERVAL.max(begun.elapsed() * REST));
+            }
+        })?;
+    Ok(reports)
+}
+
+/// The datapath's clock.
+pub(super) fn monotonic_ns() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every Linux has this clock");
+    u64::try_from(Duration::from(now).as_nanos()).expect("five centuries of uptime fit")
+}

@@ -1,0 +1,136 @@
+//! What the daemon tells about itself: the JSON of the API, and of `status` and `flows`. Fields
+//! are added, never renamed.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+/// `GET /v1/status`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    pub services: Vec<ServiceStatus>,
+    pub interfaces: Vec<InterfaceStatus>,
+    pub flows: FlowTotals,
+    /// Packets that were dropped, passed or answered, by reason, and events on the way.
+    pub reasons: Vec<ReasonCount>,
+    pub version: String,
+    /// Version of the pinned maps' layout.
+    pub layout: u32,
+    /// When this daemon started, RFC 3339.
+    pub started: String,
+    pub config: ConfigStatus,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    pub name: String,
+    pub mode: String,
+    pub scheduler: String,
+    pub protocol: String,
+    pub vips: Vec<SocketAddr>,
+    pub backends: Vec<BackendStatus>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BackendStatus {
+    pub name: String,
+    pub address: SocketAddr,
+    /// `up` or `down`.
+    pub state: String,
+    /// Why it is in this state, in words.
+    pub reason: String,
+    /// Since when, RFC 3339.
+    pub since: String,
+    pub weight: u16,
+    /// Confirmed flows that not both ends have closed.
+    pub active_flows: u64,
+    /// Flows sent to it since its entry was made.
+    pub flows_total: u64,
+    /// Packets and bytes, both directions together.
+    pub packets_total: u64,
+    pub bytes_total: u64,
+    /// MAC address and interface by which packets go to it, or why there are none.
+    pub next_hop: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct InterfaceStatus {
+    pub name: String,
+    /// `native`, `generic` or `detached`.
+    pub xdp: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct FlowTotals {
+    /// Confirmed flows of both families.
+    pub confirmed: u64,
+    pub half_open: u64,
+    /// Most of each family.
+    pub confirmed_max: u64,
+    pub half_open_max: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReasonCount {
+    pub reason: String,
+    /// `pass`, `drop`, `answer` or `event`.
+    pub kind: String,
+    pub count: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ConfigStatus {
+    pub path: String,
+    /// When the configuration in force was read, RFC 3339.
+    pub loaded: String,
+    /// Why the last reload changed nothing, if it failed.
+    pub last_error: Option<String>,
+}
+
+/// `GET /v1/flows`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Flows {
+    /// How many match, even where `flows` is cut or left out.
+    pub count: u64,
+    pub flows: Vec<FlowStatus>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FlowStatus {
+    pub client: SocketAddr,
+    pub vip: SocketAddr,
+    pub service: String,
+    pub backend: String,
+    pub backend_address: SocketAddr,
+    /// Address and port that the backend sees.
+    pub source: SocketAddr,
+    pub state: String,
+    pub confirmed: bool,
+    /// Seconds since the client's last packet.
+    pub idle: f64,
+}
+
+/// Which flows to tell of: all that match every given part.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct FlowFilter {
+    pub service: Option<String>,
+    /// Name of a backend.
+    pub backend: Option<String>,
+    pub client: Option<IpAddr>,
+    pub state: Option<String>,
+    /// At most so many in `flows`; the count is of all.
+    pub limit: Option<usize>,
+}
+
+/// `POST /v1/reload`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// One line that says what changed.
+    pub summary: String,
+}
+
+/// `POST /v1/detach`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Detached {
+    pub interfaces: Vec<String>,
+}

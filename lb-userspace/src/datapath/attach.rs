@@ -1,0 +1,231 @@
+//! Attaching the program to interfaces by pinned links, which outlive the daemon, and replacing it
+//! atomically on links that an earlier daemon left.
+
+use std::{collections::BTreeSet, fs, io, os::fd::AsFd as _};
+
+use aya::programs::{
+    ProgramError, XdpMode,
+    links::{FdLink, PinnedLink},
+    xdp::XdpLink,
+};
+use tracing::{info, warn};
+
+use super::{Datapath, error::DatapathError, program_mut, sys};
+
+/// Where in the network stack the program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// In the driver, before the kernel makes a socket buffer.
+    Native,
+    /// In the network stack: works on every interface, slower.
+    Generic,
+}
+
+impl Mode {
+    /// Name in messages, `status` and JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        }
+    }
+
+    const fn flag(self) -> XdpMode {
+        match self {
+            Self::Native => XdpMode::Driver,
+            Self::Generic => XdpMode::Skb,
+        }
+    }
+}
+
+/// An interface that the program is attached to.
+pub(super) struct Attached {
+    ifindex: u32,
+    mode: Mode,
+    /// Keeps the link's descriptor; the pin keeps the link when this is dropped.
+    _link: PinnedLink,
+}
+
+impl Datapath {
+    /// Attaches the program to an interface in the first of `modes` that works, or puts it in
+    /// place of an earlier one there. `present` is the mode in which a program is there now.
+    ///
+    /// # Errors
+    /// When no mode works; the last one's error.
+    pub fn attach(
+        &mut self,
+        interface: &str,
+        ifindex: u32,
+        modes: &[Mode],
+        present: Option<Mode>,
+    ) -> Result<Mode, DatapathError> {
+        if let Some(mode) = present.filter(|mode| modes.contains(mode))
+            && self.adopt(interface, ifindex, mode)?
+        {
+            return Ok(mode);
+        }
+        self.detach(interface)?;
+        let mut modes = modes.iter().copied().peekable();
+        loop {
+            let mode = modes.next().expect("callers name at least one mode");
+            match self.attach_anew(interface, ifindex, mode) {
+                Ok(()) => return Ok(mode),
+                Err(error) => match modes.peek() {
+                    Some(next) => warn!("{error}; falling back to {} mode", next.name()),
+                    None => return Err(error),
+                },
+            }
+        }
+    }
+
+    /// The interfaces the program is attached to, with its mode there.
+    pub fn attached(&self) -> impl Iterator<Item = (&str, Mode)> {
+        self.attached
+            .iter()
+            .map(|(interface, attached)| (interface.as_str(), attached.mode))
+    }
+
+    /// Takes the program off interfaces that are not among these.
+    ///
+    /// # Errors
+    /// When a pin cannot be removed.
+    pub fn detach_others(&mut self, wanted: &BTreeSet<&str>) -> Result<(), DatapathError> {
+        for interface in self.pins.linked_interfaces()? {
+            if !wanted.contains(interface.as_str()) {
+                self.detach(&interface)?;
+                info!("took the program off {interface}, which the configuration no longer names");
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the program on the link that is pinned for this interface. False: there is none, or
+    /// it belongs to an interface of the same name that is gone.
+    fn adopt(&mut self, interface: &str, ifindex: u32, mode: Mode) -> Result<bool, DatapathError> {
+        let path = self.pins.link(interface);
+        let target = match sys::open_pin(&path) {
+            Ok(fd) => sys::link_target(fd.as_fd()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => Err(error),
+        };
+        match target {
+            Ok(target) if target.ifindex == ifindex => {}
+            Ok(_) => return Ok(false),
+            Err(source) => return Err(DatapathError::Folder { path, source }),
+        }
+        let failed = |reason: String| DatapathError::Attach {
+            interface: interface.to_owned(),
+            mode: mode.name(),
+            reason,
+            hint: "",
+        };
+        let pinned = PinnedLink::from_pin(&path).map_err(|error| failed(error.to_string()))?;
+        let link =
+            XdpLink::try_from(FdLink::from(pinned)).map_err(|error| failed(error.to_string()))?;
+        let program = program_mut(&mut self.ebpf);
+        let id = program
+            .attach_to_link(link)
+            .map_err(|error| failed(reason(&error)))?;
+        // The pin holds the link from here on.
+        drop(
+            program
+                .take_link(id)
+                .map_err(|error| failed(error.to_string()))?,
+        );
+        let link = PinnedLink::from_pin(&path).map_err(|error| failed(error.to_string()))?;
+        self.remember(interface, ifindex, mode, link);
+        Ok(true)
+    }
+
+    fn attach_anew(
+        &mut self,
+        interface: &str,
+        ifindex: u32,
+        mode: Mode,
+    ) -> Result<(), DatapathError> {
+        let failed = |reason: String, hint: &'static str| DatapathError::Attach {
+            interface: interface.to_owned(),
+            mode: mode.name(),
+            reason,
+            hint,
+        };
+        let program = program_mut(&mut self.ebpf);
+        let id =
+            program
+                .attach_to_if_index(ifindex, mode.flag())
+                .map_err(|error| match os_error(&error) {
+                    Some(libc::EBUSY | libc::EEXIST) => DatapathError::InterfaceBusy {
+                        interface: interface.to_owned(),
+                        mode: mode.name(),
+                    },
+                    Some(libc::EOPNOTSUPP) => failed(
+                        "the driver does not support it".to_owned(),
+                        "; use `xdp: generic`",
+                    ),
+                    Some(libc::EPERM) => DatapathError::NotPermitted,
+                    _ => failed(reason(&error), ""),
+                })?;
+        let link = program
+            .take_link(id)
+            .map_err(|error| failed(error.to_string(), ""))?;
+        // Where the kernel refuses a link, aya attaches by netlink instead, and such a program
+        // ends with the process: dropping the link takes it off again.
+        let link = FdLink::try_from(link).map_err(|_| {
+            failed(
+                "the kernel gave no link that outlives the daemon".to_owned(),
+                "; an MTU above one page or large receive offload may prevent it",
+            )
+        })?;
+        let path = self.pins.link(interface);
+        let link = link
+            .pin(&path)
+            .map_err(|source| DatapathError::Pin { path, source })?;
+        self.remember(interface, ifindex, mode, link);
+        Ok(())
+    }
+
+    fn remember(&mut self, interface: &str, ifindex: u32, mode: Mode, link: PinnedLink) {
+        let attached = Attached {
+            ifindex,
+            mode,
+            _link: link,
+        };
+        self.attached.insert(interface.to_owned(), attached);
+    }
+
+    /// The mode in which this datapath attached the program to this interface, if it did.
+    #[must_use]
+    pub fn attached_mode(&self, interface: &str, ifindex: u32) -> Option<Mode> {
+        (self.attached.get(interface))
+            .filter(|attached| attached.ifindex == ifindex)
+            .map(|attached| attached.mode)
+    }
+
+    /// Takes the program off an interface; that it is not there is no error.
+    fn detach(&mut self, interface: &str) -> Result<(), DatapathError> {
+        self.attached.remove(interface);
+        let path = self.pins.link(interface);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(DatapathError::Folder {
+                path,
+                source: error,
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn os_error(error: &ProgramError) -> Option<i32> {
+    match error {
+        ProgramError::SyscallError(call) => call.io_error.raw_os_error(),
+        _ => None,
+    }
+}
+
+fn reason(error: &ProgramError) -> String {
+    match error {
+        ProgramError::SyscallError(call) => call.io_error.to_string(),
+        other => other.to_string(),
+    }
+}

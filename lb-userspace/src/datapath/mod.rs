@@ -1,0 +1,216 @@
+//! The only room that knows aya: loads and pins the program and its maps, attaches it, writes the
+//! tables, reads counters, lists and sweeps flows.
+
+mod attach;
+mod error;
+mod flows;
+mod log;
+mod pins;
+mod store;
+mod sweep;
+mod sys;
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use aya::{
+    Ebpf, EbpfLoader, VerifierLogLevel,
+    maps::MapInfo,
+    programs::{ProgramError, Xdp},
+};
+use lb_common::{names, reason::Reason};
+use tracing::{debug, warn};
+
+pub use self::{
+    attach::Mode,
+    error::DatapathError,
+    flows::{FlowRecord, FlowTables},
+    sweep::{Report, Rules, Timeouts, sweep},
+};
+use self::{pins::Pins, store::Store};
+use crate::tables::{Tables, diff::Changes};
+
+/// The eBPF object: the program `divvy` and its maps.
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/divvy-ebpf"));
+
+/// How many flows of each address family the tables hold. A flow takes two entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    pub flows: u32,
+    pub half_open: u32,
+}
+
+/// The loaded program and its pinned maps.
+pub struct Datapath {
+    pins: Pins,
+    ebpf: Ebpf,
+    store: Store,
+    capacity: Capacity,
+    attached: BTreeMap<String, attach::Attached>,
+}
+
+impl Datapath {
+    /// Opens the pinned maps below `run_dir`, or makes them, and loads the program. Nothing is
+    /// attached or written yet, so a datapath that is already running goes on undisturbed.
+    /// `trace` has the program log each new flow.
+    ///
+    /// # Errors
+    /// When the kernel, a pin or a permission is not as needed; the message says what to do.
+    pub fn open(run_dir: &Path, wanted: Capacity, trace: bool) -> Result<Self, DatapathError> {
+        let pins = Pins::new(run_dir);
+        pins.prepare()?;
+        pins.verify(&pins::layout())?;
+        let capacity = existing_capacity(&pins).unwrap_or(wanted);
+        if capacity != wanted {
+            warn!(
+                "limits are {} flows and {} half-open, as the tables were made; changed limits \
+                 take effect after `divvy detach` and a new start",
+                capacity.flows, capacity.half_open
+            );
+        }
+
+        let maps = names::MAPS.map(|name| (name, pins.map(name)));
+        let mut loader = EbpfLoader::new();
+        for (name, path) in &maps {
+            loader.map_pin_path(name, path.as_path());
+        }
+        // aya-log's levels: 0 is none, 4 is debug. Disabled logging is removed by the verifier.
+        let log_level: u8 = if trace { 4 } else { 0 };
+        let mut ebpf = loader
+            .map_max_entries(names::FLOWS4, capacity.flows * 2)
+            .map_max_entries(names::FLOWS6, capacity.flows * 2)
+            .map_max_entries(names::HALF_OPEN4, capacity.half_open * 2)
+            .map_max_entries(names::HALF_OPEN6, capacity.half_open * 2)
+            .override_global("AYA_LOG_LEVEL", &log_level, false)
+            .verifier_log_level(VerifierLogLevel::STATS)
+            .load(OBJECT)
+            .map_err(error::while_loading)?;
+        let program = program_mut(&mut ebpf);
+        program.load().map_err(error::while_verifying)?;
+        if let Ok(info) = program.info() {
+            debug!(
+                instructions = info.verified_instruction_count(),
+                "the verifier accepted the program"
+            );
+        }
+        pin_program(program, &pins)?;
+        if trace {
+            log::forward(&mut ebpf);
+        }
+        let store = Store::open(&pins)?;
+        Ok(Self {
+            pins,
+            ebpf,
+            store,
+            capacity,
+            attached: BTreeMap::new(),
+        })
+    }
+
+    /// Takes the program off every interface and removes all pinned state below `run_dir`.
+    /// Returns the interfaces that had a program.
+    ///
+    /// # Errors
+    /// When something cannot be removed.
+    pub fn remove(run_dir: &Path) -> Result<Vec<String>, DatapathError> {
+        Pins::new(run_dir).remove_all()
+    }
+
+    /// What the maps hold.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub fn read(&self) -> Result<Tables, DatapathError> {
+        self.store.read()
+    }
+
+    /// Writes a difference.
+    ///
+    /// # Errors
+    /// When the kernel refuses a write.
+    pub fn write(&mut self, changes: &Changes) -> Result<(), DatapathError> {
+        self.store.write(changes)
+    }
+
+    /// How many flows of each family the tables hold.
+    #[must_use]
+    pub fn capacity(&self) -> Capacity {
+        self.capacity
+    }
+
+    /// Handles for listing and sweeping flows, for use by another thread.
+    ///
+    /// # Errors
+    /// When a pin cannot be opened.
+    pub fn flow_tables(&self) -> Result<FlowTables, DatapathError> {
+        FlowTables::open(&self.pins)
+    }
+
+    /// A backend's counters.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn backend_stats(
+        &self,
+        idx: u32,
+    ) -> Result<lb_common::backend::BackendStats, DatapathError> {
+        self.store.backend_stats(idx)
+    }
+
+    /// How often each reason occurred.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn reasons(&self) -> Result<Vec<(Reason, u64)>, DatapathError> {
+        self.store.reasons()
+    }
+}
+
+fn program_mut(ebpf: &mut Ebpf) -> &mut Xdp {
+    ebpf.program_mut(names::PROGRAM)
+        .and_then(|program| program.try_into().ok())
+        .expect("the embedded object holds an XDP program of this name")
+}
+
+/// Pins the program in place of the one before, without a moment at which there is none.
+fn pin_program(program: &mut Xdp, pins: &Pins) -> Result<(), DatapathError> {
+    let path = pins.program();
+    let next = path.with_file_name("prog_next");
+    let folder = |source| DatapathError::Folder {
+        path: next.clone(),
+        source,
+    };
+    if next.exists() {
+        fs::remove_file(&next).map_err(folder)?;
+    }
+    program.pin(&next).map_err(|source| DatapathError::Pin {
+        path: next.clone(),
+        source,
+    })?;
+    fs::rename(&next, &path).map_err(folder)
+}
+
+/// The size that the pinned flow tables have, if there are any.
+fn existing_capacity(pins: &Pins) -> Option<Capacity> {
+    let entries = |name| {
+        MapInfo::from_pin(pins.map(name))
+            .ok()
+            .map(|info| info.max_entries())
+    };
+    Some(Capacity {
+        flows: entries(names::FLOWS4)? / 2,
+        half_open: entries(names::HALF_OPEN4)? / 2,
+    })
+}
+
+/// Why the verifier or a permission stopped the program.
+fn last_line(error: &ProgramError) -> String {
+    let text = match error {
+        ProgramError::LoadError {
+            io_error,
+            verifier_log,
+        } => format!("{io_error}: {verifier_log}"),
+        other => other.to_string(),
+    };
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+    lines.next_back().unwrap_or_default().trim().to_owned()
+}

@@ -1,0 +1,320 @@
+//! The tables in the kernel: reading what is applied, writing what differs, in an order in which a
+//! packet between any two writes is treated right.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    os::fd::AsFd as _,
+    sync::Arc,
+};
+
+use aya::{
+    Pod,
+    maps::{
+        Array, ArrayOfMaps, HashMap as BpfHashMap, IterableMap as _, Map, MapData, MapError,
+        PerCpuArray,
+    },
+};
+use lb_common::{
+    MAX_BACKENDS, NO_BACKEND, RING_CHUNK, RING_CHUNKS, RING_SLOTS, RingChunk, V4, V6,
+    backend::{Backend, BackendStats},
+    names,
+    reason::Reason,
+    service::{Service, Settings, VipKey},
+};
+
+use super::{error::DatapathError, pins::Pins, sys};
+use crate::tables::{Tables, diff::Changes};
+
+type Ring = Array<MapData, RingChunk>;
+
+/// Handles of the maps that the daemon writes, and of the counters it reads.
+pub struct Store {
+    settings: Array<MapData, Settings>,
+    vips4: BpfHashMap<MapData, VipKey<V4>, u32>,
+    vips6: BpfHashMap<MapData, VipKey<V6>, u32>,
+    services: Array<MapData, Service>,
+    rings: ArrayOfMaps<MapData, Ring>,
+    /// A second descriptor of `rings`, for the calls that aya does not have.
+    rings_data: MapData,
+    backends: Array<MapData, Backend>,
+    snat: Array<MapData, V6>,
+    backend_stats: PerCpuArray<MapData, BackendStats>,
+    reasons: PerCpuArray<MapData, u64>,
+}
+
+impl Store {
+    /// Opens the pinned maps.
+    ///
+    /// # Errors
+    /// When one is missing or of another kind.
+    pub fn open(pins: &Pins) -> Result<Self, DatapathError> {
+        Ok(Self {
+            settings: typed(pins, names::SETTINGS)?,
+            vips4: typed(pins, names::VIPS4)?,
+            vips6: typed(pins, names::VIPS6)?,
+            services: typed(pins, names::SERVICES)?,
+            rings: typed(pins, names::RINGS)?,
+            rings_data: data(pins, names::RINGS)?,
+            backends: typed(pins, names::BACKENDS)?,
+            snat: typed(pins, names::SNAT)?,
+            backend_stats: typed(pins, names::BACKEND_STATS)?,
+            reasons: typed(pins, names::REASONS)?,
+        })
+    }
+
+    /// What the maps hold now.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub fn read(&self) -> Result<Tables, DatapathError> {
+        let mut tables = Tables::empty();
+        let settings = self.settings.get(&0, 0).map_err(at(names::SETTINGS))?;
+        if settings.port_count > 0 {
+            *tables.settings = settings;
+        }
+        for words in self.snat.iter() {
+            let words = words.map_err(at(names::SNAT))?;
+            if words == [0; 4] {
+                break;
+            }
+            tables.snat.push(words);
+        }
+        tables.backends = read_array(self.backends.map(), names::BACKENDS, |entry: &Backend| {
+            entry.identity != 0
+        })?;
+        tables.services = read_array(self.services.map(), names::SERVICES, |entry: &Service| {
+            entry.identity != 0
+        })?;
+        for idx in tables.services.keys() {
+            if let Some(ring) = self.read_ring(*idx)? {
+                tables.rings.insert(*idx, ring);
+            }
+        }
+        tables.vips4 = read_hash(self.vips4.map(), names::VIPS4)?;
+        tables.vips6 = read_hash(self.vips6.map(), names::VIPS6)?;
+        Ok(tables)
+    }
+
+    /// Writes a difference. What a write refers to is there before it: sources, backends, rings,
+    /// services, the filter, vips; removals go the other way round.
+    ///
+    /// # Errors
+    /// When the kernel refuses a write; those before it are in force then.
+    pub fn write(&mut self, changes: &Changes) -> Result<(), DatapathError> {
+        for (idx, words) in &changes.snat {
+            self.snat.set(*idx, words, 0).map_err(at(names::SNAT))?;
+        }
+        for (idx, backend) in &changes.backends {
+            if let Some(backend) = backend {
+                self.set_backend(*idx, backend)?;
+            }
+        }
+        for (idx, ring) in &changes.rings {
+            if let Some(ring) = ring {
+                self.write_ring(*idx, ring)?;
+            }
+        }
+        for (idx, service) in &changes.services {
+            if let Some(service) = service {
+                self.set_service(*idx, service)?;
+            }
+        }
+        if let Some(settings) = &changes.settings {
+            self.settings
+                .set(0, **settings, 0)
+                .map_err(at(names::SETTINGS))?;
+        }
+        write_hash(&mut self.vips4, &changes.vips4, names::VIPS4)?;
+        write_hash(&mut self.vips6, &changes.vips6, names::VIPS6)?;
+
+        for (idx, _) in changes.services.iter().filter(|(_, kept)| kept.is_none()) {
+            self.set_service(*idx, &Service::default())?;
+        }
+        for (idx, _) in changes.rings.iter().filter(|(_, kept)| kept.is_none()) {
+            sys::delete_inner(self.rings_data.fd().as_fd(), *idx).map_err(call(names::RINGS))?;
+        }
+        for (idx, _) in changes.backends.iter().filter(|(_, kept)| kept.is_none()) {
+            self.set_backend(*idx, &FREE_BACKEND)?;
+            self.clear_stats(*idx)?;
+        }
+        Ok(())
+    }
+
+    /// A backend's counters, summed over CPUs.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn backend_stats(&self, idx: u32) -> Result<BackendStats, DatapathError> {
+        let per_cpu = (self.backend_stats)
+            .get(&idx, 0)
+            .map_err(at(names::BACKEND_STATS))?;
+        Ok(per_cpu
+            .iter()
+            .fold(BackendStats::default(), |sum, cpu| BackendStats {
+                flows: sum.flows + cpu.flows,
+                packets_in: sum.packets_in + cpu.packets_in,
+                bytes_in: sum.bytes_in + cpu.bytes_in,
+                packets_out: sum.packets_out + cpu.packets_out,
+                bytes_out: sum.bytes_out + cpu.bytes_out,
+            }))
+    }
+
+    /// How often each reason occurred, summed over CPUs.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn reasons(&self) -> Result<Vec<(Reason, u64)>, DatapathError> {
+        Reason::ALL
+            .iter()
+            .map(|reason| {
+                let per_cpu = (self.reasons)
+                    .get(&(*reason as u32), 0)
+                    .map_err(at(names::REASONS))?;
+                Ok((*reason, per_cpu.iter().sum()))
+            })
+            .collect()
+    }
+
+    fn set_backend(&mut self, idx: u32, backend: &Backend) -> Result<(), DatapathError> {
+        (self.backends)
+            .set(idx, backend, 0)
+            .map_err(at(names::BACKENDS))
+    }
+
+    fn set_service(&mut self, idx: u32, service: &Service) -> Result<(), DatapathError> {
+        (self.services)
+            .set(idx, service, 0)
+            .map_err(at(names::SERVICES))
+    }
+
+    /// The counters of an index start anew with its next owner.
+    fn clear_stats(&mut self, idx: u32) -> Result<(), DatapathError> {
+        let cpus = (self.backend_stats)
+            .get(&idx, 0)
+            .map_err(at(names::BACKEND_STATS))?;
+        let zeros = vec![BackendStats::default(); cpus.len()];
+        let zeros = aya::maps::PerCpuValues::try_from(zeros).map_err(call(names::BACKEND_STATS))?;
+        (self.backend_stats)
+            .set(idx, zeros, 0)
+            .map_err(at(names::BACKEND_STATS))
+    }
+
+    /// Fills a new inner map and puts it in place by one store: a packet sees the ring before or
+    /// this one.
+    fn write_ring(&mut self, service_idx: u32, ring: &[u32]) -> Result<(), DatapathError> {
+        let inner: Ring = Array::create(RING_CHUNKS, 0).map_err(at(names::RINGS))?;
+        let chunks: Vec<RingChunk> = ring
+            .chunks(RING_CHUNK as usize)
+            .map(|slots| {
+                let mut chunk = [NO_BACKEND; RING_CHUNK as usize];
+                chunk[..slots.len()].copy_from_slice(slots);
+                chunk
+            })
+            .collect();
+        sys::write_array(inner.map().fd().as_fd(), &chunks).map_err(call(names::RINGS))?;
+        (self.rings)
+            .set(service_idx, &inner, 0)
+            .map_err(at(names::RINGS))
+    }
+
+    fn read_ring(&self, service_idx: u32) -> Result<Option<Arc<[u32]>>, DatapathError> {
+        let inner = match self.rings.get(&service_idx, 0) {
+            Ok(inner) => inner,
+            Err(MapError::KeyNotFound) => return Ok(None),
+            Err(error) => return Err(at(names::RINGS)(error)),
+        };
+        let mut slots = vec![NO_BACKEND; (RING_CHUNKS * RING_CHUNK) as usize];
+        sys::for_each(inner.map().fd().as_fd(), |idx: &u32, chunk: &RingChunk| {
+            let start = (*idx * RING_CHUNK) as usize;
+            slots[start..start + chunk.len()].copy_from_slice(chunk);
+        })
+        .map_err(call(names::RINGS))?;
+        slots.truncate(RING_SLOTS as usize);
+        Ok(Some(slots.into()))
+    }
+}
+
+/// An entry of `backends` that nobody owns.
+const FREE_BACKEND: Backend = Backend {
+    address: [0; 4],
+    port_be: 0,
+    state: 0,
+    flows: 0,
+    ifindex: 0,
+    peer_mac: [0; 6],
+    local_mac: [0; 6],
+    service_idx: 0,
+    snat_first: 0,
+    snat_count: 0,
+    identity: 0,
+    since_unix: 0,
+};
+const _: () = assert!(MAX_BACKENDS < NO_BACKEND);
+
+/// Opens a pinned map as data.
+pub fn data(pins: &Pins, name: &'static str) -> Result<MapData, DatapathError> {
+    MapData::from_pin(pins.map(name)).map_err(at(name))
+}
+
+fn typed<T: TryFrom<Map, Error = MapError>>(
+    pins: &Pins,
+    name: &'static str,
+) -> Result<T, DatapathError> {
+    let map = Map::from_map_data(data(pins, name)?).map_err(at(name))?;
+    T::try_from(map).map_err(at(name))
+}
+
+fn read_array<V: Pod>(
+    map: &MapData,
+    name: &'static str,
+    in_use: impl Fn(&V) -> bool,
+) -> Result<BTreeMap<u32, V>, DatapathError> {
+    let mut entries = BTreeMap::new();
+    sys::for_each(map.fd().as_fd(), |idx: &u32, value: &V| {
+        if in_use(value) {
+            entries.insert(*idx, *value);
+        }
+    })
+    .map_err(call(name))?;
+    Ok(entries)
+}
+
+fn read_hash<K: Pod + Eq + std::hash::Hash>(
+    map: &MapData,
+    name: &'static str,
+) -> Result<HashMap<K, u32>, DatapathError> {
+    let mut entries = HashMap::new();
+    sys::for_each(map.fd().as_fd(), |key: &K, value: &u32| {
+        entries.insert(*key, *value);
+    })
+    .map_err(call(name))?;
+    Ok(entries)
+}
+
+fn write_hash<K: Pod>(
+    map: &mut BpfHashMap<MapData, K, u32>,
+    changes: &[(K, Option<u32>)],
+    name: &'static str,
+) -> Result<(), DatapathError> {
+    // Removals first, so that a full table has room for what comes.
+    for (key, _) in changes.iter().filter(|(_, value)| value.is_none()) {
+        match map.remove(key) {
+            Err(MapError::KeyNotFound) | Ok(()) => {}
+            Err(error) => return Err(at(name)(error)),
+        }
+    }
+    for (key, value) in changes {
+        if let Some(value) = value {
+            map.insert(key, value, 0).map_err(at(name))?;
+        }
+    }
+    Ok(())
+}
+
+fn at(map: &'static str) -> impl Fn(MapError) -> DatapathError {
+    move |source| DatapathError::Map { map, source }
+}
+
+fn call(map: &'static str) -> impl Fn(std::io::Error) -> DatapathError {
+    move |source| DatapathError::MapCall { map, source }
+}

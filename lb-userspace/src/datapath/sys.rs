@@ -1,0 +1,262 @@
+//! The few `bpf(2)` calls that aya does not have: batches over maps (kernel 5.6), deleting from an
+//! array of maps, and what an XDP link is attached to (kernel 5.9).
+
+#![expect(
+    unsafe_code,
+    reason = "raw system calls; every other module forbids it"
+)]
+
+use std::{
+    ffi::CString,
+    io,
+    os::{
+        fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+        unix::ffi::OsStrExt as _,
+    },
+    path::Path,
+};
+
+use aya::Pod;
+
+/// Commands of `bpf(2)` (include/uapi/linux/bpf.h, enum bpf_cmd).
+const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
+const BPF_OBJ_GET: libc::c_long = 7;
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
+const BPF_MAP_UPDATE_BATCH: libc::c_long = 26;
+const BPF_MAP_DELETE_BATCH: libc::c_long = 27;
+
+/// Entries that one batch call reads. It must hold the fullest bucket of a hash map, else the
+/// kernel refuses it with ENOSPC.
+const BATCH: usize = 8_192;
+
+/// `bpf_attr.batch`.
+#[repr(C)]
+#[derive(Default)]
+struct BatchAttr {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
+    flags: u64,
+}
+
+/// `bpf_attr` for single elements.
+#[repr(C)]
+struct ElementAttr {
+    map_fd: u32,
+    pad: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// `bpf_attr` for pins.
+#[repr(C)]
+struct PathAttr {
+    pathname: u64,
+    bpf_fd: u32,
+    file_flags: u32,
+}
+
+/// `bpf_attr.info`.
+#[repr(C)]
+struct InfoAttr {
+    bpf_fd: u32,
+    info_len: u32,
+    info: u64,
+}
+
+/// The start of `struct bpf_link_info`, with its XDP part.
+#[repr(C)]
+#[derive(Default)]
+struct XdpLinkInfo {
+    kind: u32,
+    id: u32,
+    program_id: u32,
+    pad: u32,
+    ifindex: u32,
+    rest: [u32; 11],
+}
+
+/// What an XDP link joins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkTarget {
+    pub program_id: u32,
+    /// 0 once the interface is gone.
+    pub ifindex: u32,
+}
+
+/// Calls `visit` with every entry of a hash map, in batches. Entries that come or go meanwhile may
+/// be missed or seen twice.
+///
+/// # Errors
+/// What the kernel says.
+pub fn for_each<K: Pod, V: Pod>(
+    map: BorrowedFd<'_>,
+    mut visit: impl FnMut(&K, &V),
+) -> io::Result<()> {
+    let mut keys: Vec<K> = Vec::with_capacity(BATCH);
+    let mut values: Vec<V> = Vec::with_capacity(BATCH);
+    // The position is a bucket's number for hash maps and the last key for arrays; no key of ours
+    // that is read in batches is longer than this.
+    let mut position = [0_u8; 64];
+    let mut next = [0_u8; 64];
+    let mut first = true;
+    loop {
+        let mut attr = BatchAttr {
+            in_batch: if first { 0 } else { position.as_ptr() as u64 },
+            out_batch: next.as_mut_ptr() as u64,
+            keys: keys.as_mut_ptr() as u64,
+            values: values.as_mut_ptr() as u64,
+            count: u32::try_from(BATCH).expect("a constant that fits"),
+            map_fd: raw(map),
+            ..BatchAttr::default()
+        };
+        // SAFETY: `keys` and `values` have room for `count` elements of the map's sizes, which the
+        // callers' types match (checked when the pins were opened); `next` is larger than any
+        // position.
+        let result = unsafe { bpf(BPF_MAP_LOOKUP_BATCH, &mut attr) };
+        let done = match &result {
+            Ok(_) => false,
+            // The last batch: `count` entries and no more.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
+            Err(_) => return result.map(drop),
+        };
+        // SAFETY: the kernel wrote `count` elements of each, which are plain bytes.
+        unsafe {
+            keys.set_len(attr.count as usize);
+            values.set_len(attr.count as usize);
+        }
+        for (key, value) in keys.iter().zip(&values) {
+            visit(key, value);
+        }
+        if done {
+            return Ok(());
+        }
+        position = next;
+        first = false;
+        keys.clear();
+        values.clear();
+    }
+}
+
+/// Deletes entries of a hash map. One that is gone already is no error.
+///
+/// # Errors
+/// What the kernel says.
+pub fn delete_batch<K: Pod>(map: BorrowedFd<'_>, mut keys: &[K]) -> io::Result<()> {
+    while !keys.is_empty() {
+        let mut attr = BatchAttr {
+            keys: keys.as_ptr() as u64,
+            count: u32::try_from(keys.len()).unwrap_or(u32::MAX),
+            map_fd: raw(map),
+            ..BatchAttr::default()
+        };
+        // SAFETY: `keys` holds `count` keys of the map's size.
+        match unsafe { bpf(BPF_MAP_DELETE_BATCH, &mut attr) } {
+            Ok(_) => return Ok(()),
+            // The kernel stops at a key that is missing and says how many it did before.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+                keys = &keys[(attr.count as usize + 1).min(keys.len())..];
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Writes the values of an array map from index 0 on.
+///
+/// # Errors
+/// What the kernel says.
+pub fn write_array<V: Pod>(map: BorrowedFd<'_>, values: &[V]) -> io::Result<()> {
+    let keys: Vec<u32> = (0..).take(values.len()).collect();
+    let mut attr = BatchAttr {
+        keys: keys.as_ptr() as u64,
+        values: values.as_ptr() as u64,
+        count: u32::try_from(values.len()).expect("an array map's length is 32 bits wide"),
+        map_fd: raw(map),
+        ..BatchAttr::default()
+    };
+    // SAFETY: `keys` and `values` hold `count` elements each. An array map rounds each value up to
+    // 8 bytes, and the callers' types are multiples of that.
+    unsafe { bpf(BPF_MAP_UPDATE_BATCH, &mut attr) }.map(drop)
+}
+
+/// Empties one place of an array of maps.
+///
+/// # Errors
+/// What the kernel says; an empty place is no error.
+pub fn delete_inner(map: BorrowedFd<'_>, index: u32) -> io::Result<()> {
+    let mut attr = ElementAttr {
+        map_fd: raw(map),
+        pad: 0,
+        key: (&raw const index) as u64,
+        value: 0,
+        flags: 0,
+    };
+    // SAFETY: the key of an array of maps is 32 bits wide.
+    match unsafe { bpf(BPF_MAP_DELETE_ELEM, &mut attr) } {
+        Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Opens a pinned object.
+///
+/// # Errors
+/// What the kernel says; `NotFound` where there is none.
+pub fn open_pin(path: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attr = PathAttr {
+        pathname: path.as_ptr() as u64,
+        bpf_fd: 0,
+        file_flags: 0,
+    };
+    // SAFETY: the path is a string that ends in a zero byte and outlives the call.
+    let fd = unsafe { bpf(BPF_OBJ_GET, &mut attr) }?;
+    let fd = i32::try_from(fd).expect("file descriptors are 32 bits wide");
+    // SAFETY: the kernel just made this descriptor for us, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// What a link joins.
+///
+/// # Errors
+/// What the kernel says.
+pub fn link_target(link: BorrowedFd<'_>) -> io::Result<LinkTarget> {
+    let mut info = XdpLinkInfo::default();
+    let mut attr = InfoAttr {
+        bpf_fd: raw(link),
+        info_len: u32::try_from(size_of::<XdpLinkInfo>()).expect("a small constant"),
+        info: (&raw mut info) as u64,
+    };
+    // SAFETY: `info` has the length given, and the kernel writes no more than that.
+    unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attr) }?;
+    Ok(LinkTarget {
+        program_id: info.program_id,
+        ifindex: info.ifindex,
+    })
+}
+
+fn raw(fd: BorrowedFd<'_>) -> u32 {
+    u32::try_from(fd.as_raw_fd()).expect("an open file descriptor is not negative")
+}
+
+/// Calls `bpf(2)`.
+///
+/// # Safety
+/// `attr` must be the part of `union bpf_attr` that `command` reads, and its pointers must be
+/// valid for what the kernel reads and writes by them.
+unsafe fn bpf<A>(command: libc::c_long, attr: &mut A) -> io::Result<libc::c_long> {
+    // SAFETY: as the caller promises.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attr, size_of::<A>()) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(result)
+}

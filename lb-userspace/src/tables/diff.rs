@@ -1,0 +1,91 @@
+//! The difference of two sets of tables: what has to be written to get from one to the other.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::Hash,
+    sync::Arc,
+};
+
+use lb_common::{
+    V4, V6,
+    backend::Backend,
+    service::{Service, Settings, VipKey},
+};
+
+use super::Tables;
+
+/// Writes, in no order; `datapath` knows the order in which they are safe. `None` removes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    pub settings: Option<Box<Settings>>,
+    pub snat: Vec<(u32, V6)>,
+    pub backends: Vec<(u32, Option<Backend>)>,
+    pub rings: Vec<(u32, Option<Arc<[u32]>>)>,
+    pub services: Vec<(u32, Option<Service>)>,
+    pub vips4: Vec<(VipKey<V4>, Option<u32>)>,
+    pub vips6: Vec<(VipKey<V6>, Option<u32>)>,
+}
+
+impl Changes {
+    /// Nothing has to be written.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// How many entries are written or removed; a ring counts as one.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        usize::from(self.settings.is_some())
+            + self.snat.len()
+            + self.backends.len()
+            + self.rings.len()
+            + self.services.len()
+            + self.vips4.len()
+            + self.vips6.len()
+    }
+}
+
+/// What leads from `applied` to `desired`.
+#[must_use]
+pub fn difference(applied: &Tables, desired: &Tables) -> Changes {
+    Changes {
+        settings: (applied.settings != desired.settings).then(|| desired.settings.clone()),
+        snat: (0..)
+            .zip(&desired.snat)
+            .filter(|(idx, words)| applied.snat.get(*idx as usize) != Some(words))
+            .map(|(idx, words)| (idx, *words))
+            .collect(),
+        backends: ordered(&applied.backends, &desired.backends),
+        rings: ordered(&applied.rings, &desired.rings),
+        services: ordered(&applied.services, &desired.services),
+        vips4: hashed(&applied.vips4, &desired.vips4),
+        vips6: hashed(&applied.vips6, &desired.vips6),
+    }
+}
+
+fn ordered<V: Clone + PartialEq>(
+    applied: &BTreeMap<u32, V>,
+    desired: &BTreeMap<u32, V>,
+) -> Vec<(u32, Option<V>)> {
+    let set = (desired.iter())
+        .filter(|(key, value)| applied.get(key) != Some(value))
+        .map(|(key, value)| (*key, Some(value.clone())));
+    let removed = (applied.keys())
+        .filter(|key| !desired.contains_key(key))
+        .map(|key| (*key, None));
+    set.chain(removed).collect()
+}
+
+fn hashed<K: Copy + Eq + Hash>(
+    applied: &HashMap<K, u32>,
+    desired: &HashMap<K, u32>,
+) -> Vec<(K, Option<u32>)> {
+    let set = (desired.iter())
+        .filter(|(key, value)| applied.get(key) != Some(value))
+        .map(|(key, value)| (*key, Some(*value)));
+    let removed = (applied.keys())
+        .filter(|key| !desired.contains_key(key))
+        .map(|key| (*key, None));
+    set.chain(removed).collect()
+}

@@ -1,0 +1,343 @@
+//! Pure: from configuration, health and next hops to the exact contents of the maps, and from two
+//! such contents to their difference. No I/O; `datapath` writes what is decided here.
+
+pub mod diff;
+pub mod identity;
+pub mod ids;
+pub mod maglev;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use lb_common::{
+    PROTOCOL_TCP, RING_SLOTS, V4, V6,
+    backend::{self, Backend},
+    service::{Service, Settings, VipKey, mode},
+};
+
+use self::{ids::Ids, maglev::Member};
+use crate::{
+    config::{Config, OnDown, Protocol, Service as ServiceConfig},
+    net::NextHop,
+};
+
+/// Everything the daemon writes into the maps, by index or key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tables {
+    pub settings: Box<Settings>,
+    /// Source addresses of mode `nat`, IPv4 in the first word.
+    pub snat: Vec<V6>,
+    pub backends: BTreeMap<u32, Backend>,
+    /// Backend indices by slot, [`RING_SLOTS`] of them.
+    pub rings: BTreeMap<u32, Arc<[u32]>>,
+    pub services: BTreeMap<u32, Service>,
+    pub vips4: HashMap<VipKey<V4>, u32>,
+    pub vips6: HashMap<VipKey<V6>, u32>,
+}
+
+impl Tables {
+    /// Tables under which nothing is balanced.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self {
+            settings: Box::new(Settings::new(1, 1)),
+            snat: Vec::new(),
+            backends: BTreeMap::new(),
+            rings: BTreeMap::new(),
+            services: BTreeMap::new(),
+            vips4: HashMap::new(),
+            vips6: HashMap::new(),
+        }
+    }
+}
+
+/// The two address families: a vip's flows go to backends of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    Inet = 4,
+    Inet6 = 6,
+}
+
+impl Family {
+    const fn has(self, address: SocketAddr) -> bool {
+        matches!(self, Self::Inet) == address.is_ipv4()
+    }
+}
+
+/// What health checks say of a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Health {
+    pub up: bool,
+    pub since: SystemTime,
+}
+
+/// What the tables are made of.
+pub struct Inputs<'a> {
+    pub config: &'a Config,
+    /// By backend identity; a backend that is missing is down.
+    pub health: &'a HashMap<u64, Health>,
+    /// By backend address; one that is missing is unknown.
+    pub next_hops: &'a HashMap<IpAddr, NextHop>,
+}
+
+/// A table has no room for what the configuration asks.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TableError {
+    #[error(
+        "no free entry in the table of {what} ({limit}): entries of removed ones are freed once \
+         their flows are gone"
+    )]
+    Full { what: &'static str, limit: u32 },
+}
+
+/// Rings built before, so that a change elsewhere does not build them again.
+#[derive(Default)]
+pub struct RingCache {
+    by_service: HashMap<u32, (Vec<Member>, Arc<[u32]>)>,
+}
+
+impl RingCache {
+    fn ring(&mut self, service_idx: u32, mut members: Vec<Member>) -> Arc<[u32]> {
+        members.sort_by_key(|member| member.identity);
+        match self.by_service.get(&service_idx) {
+            Some((of, ring)) if *of == members => Arc::clone(ring),
+            _ => {
+                let ring: Arc<[u32]> = maglev::build(&members, RING_SLOTS).into();
+                self.by_service
+                    .insert(service_idx, (members, Arc::clone(&ring)));
+                ring
+            }
+        }
+    }
+}
+
+/// The tables that these inputs call for. `applied` are those in force: an entry that is no longer
+/// wanted stays as a removed one, because flows may refer to it.
+///
+/// # Errors
+/// When a table is full; nothing is changed then but the indices set aside in `ids`.
+pub fn compute(
+    inputs: &Inputs<'_>,
+    applied: &Tables,
+    ids: &mut Ids,
+    rings: &mut RingCache,
+) -> Result<Tables, TableError> {
+    let config = inputs.config;
+    let mut desired = Tables::empty();
+    desired.settings = Box::new(settings(config, applied));
+
+    for service in &config.services {
+        for family in [Family::Inet, Family::Inet6] {
+            add_service(service, family, inputs, applied, ids, rings, &mut desired)?;
+        }
+    }
+    for (idx, before) in &applied.backends {
+        if !desired.backends.contains_key(idx) {
+            desired.backends.insert(*idx, removed(before, config, ids));
+        }
+    }
+    desired.snat = ids.snat().to_vec();
+    for words in &desired.snat {
+        desired.settings.admit_snat(*words);
+        desired.settings.admit_snat([words[0]]);
+    }
+    Ok(desired)
+}
+
+/// Adds one address family of a service: its vips, the backends that serve them, their ring.
+fn add_service(
+    service: &ServiceConfig,
+    family: Family,
+    inputs: &Inputs<'_>,
+    applied: &Tables,
+    ids: &mut Ids,
+    rings: &mut RingCache,
+    desired: &mut Tables,
+) -> Result<(), TableError> {
+    let vips: Vec<SocketAddr> = (service.listen.iter().copied())
+        .filter(|vip| family.has(*vip))
+        .collect();
+    if vips.is_empty() {
+        return Ok(());
+    }
+    let service_identity = identity::service(&service.name, family);
+    let service_idx = ids.service(service_identity)?;
+    let mut members = Vec::new();
+    for backend in (service.backends.iter()).filter(|backend| family.has(backend.address)) {
+        let identity = backend_identity(service, backend.address);
+        let backend_idx = ids.backend(identity)?;
+        let mut entry = backend_entry(service, service_idx, backend.address, inputs, ids)?;
+        if entry.state == backend::state::UP && backend.weight > 0 {
+            members.push(Member {
+                backend_idx,
+                identity,
+                weight: u32::from(backend.weight),
+            });
+        }
+        if entry.snat_count == 0
+            && let Some(before) = applied.backends.get(&backend_idx)
+        {
+            // Without a route there is no source address; the one before may serve again.
+            (entry.snat_first, entry.snat_count) = (before.snat_first, before.snat_count);
+        }
+        desired.backends.insert(backend_idx, entry);
+    }
+    desired.services.insert(
+        service_idx,
+        Service {
+            eligible: u32::try_from(members.len()).expect("backends are limited"),
+            mode: mode::NAT,
+            pad: [0; 3],
+            identity: service_identity,
+        },
+    );
+    desired
+        .rings
+        .insert(service_idx, rings.ring(service_idx, members));
+    for vip in vips {
+        admit_vip(desired, vip, protocol_number(service.protocol), service_idx);
+    }
+    Ok(())
+}
+
+/// The identity of a backend of this service.
+#[must_use]
+pub fn backend_identity(service: &ServiceConfig, address: SocketAddr) -> u64 {
+    identity::backend(&service.name, protocol_number(service.protocol), address)
+}
+
+/// An address in the form of the map `snat` and of backends.
+#[must_use]
+pub fn words(address: IpAddr) -> V6 {
+    match address {
+        IpAddr::V4(v4) => [u32::from_ne_bytes(v4.octets()), 0, 0, 0],
+        IpAddr::V6(v6) => {
+            let o = v6.octets();
+            [0, 4, 8, 12].map(|i| u32::from_ne_bytes([o[i], o[i + 1], o[i + 2], o[i + 3]]))
+        }
+    }
+}
+
+fn protocol_number(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Tcp => PROTOCOL_TCP,
+    }
+}
+
+fn settings(config: &Config, applied: &Tables) -> Settings {
+    let ports = config.snat.ports;
+    let mut settings = Settings::new(ports.first, ports.last - ports.first + 1);
+    // Flows of removed backends, vips and port ranges still have packets coming.
+    if !applied.backends.is_empty() {
+        let before = &applied.settings;
+        settings.reply_port_min = settings.reply_port_min.min(before.reply_port_min);
+        settings.reply_port_max = settings.reply_port_max.max(before.reply_port_max);
+        settings.filter = before.filter;
+    }
+    settings
+}
+
+fn backend_entry(
+    service: &ServiceConfig,
+    service_idx: u32,
+    address: SocketAddr,
+    inputs: &Inputs<'_>,
+    ids: &mut Ids,
+) -> Result<Backend, TableError> {
+    let identity = backend_identity(service, address);
+    let health = inputs.health.get(&identity);
+    let up = health.is_some_and(|health| health.up);
+    let next_hop = inputs.next_hops.get(&address.ip());
+    let configured = inputs
+        .config
+        .snat
+        .addresses
+        .iter()
+        .filter(|source| source.is_ipv4() == address.is_ipv4())
+        .copied();
+    let mut sources: Vec<IpAddr> = configured.collect();
+    if sources.is_empty() {
+        sources.extend(next_hop.map(|hop| hop.source));
+    }
+    let (snat_first, snat_count) = ids.snat_range(&sources)?;
+    let resolved = next_hop.and_then(|hop| hop.peer_mac.map(|mac| (hop, mac)));
+    Ok(Backend {
+        address: words(address.ip()),
+        port_be: address.port().to_be(),
+        state: if up {
+            backend::state::UP
+        } else {
+            backend::state::DOWN
+        },
+        flows: match service.on_down {
+            OnDown::Reset if !up => backend::flows::RESET,
+            _ => backend::flows::FORWARD,
+        },
+        ifindex: resolved.map_or(0, |(hop, _)| hop.ifindex),
+        peer_mac: resolved.map_or([0; 6], |(_, mac)| mac),
+        local_mac: resolved.map_or([0; 6], |(hop, _)| hop.local_mac),
+        service_idx,
+        snat_first,
+        snat_count,
+        identity,
+        since_unix: health.map_or(0, |health| unix_seconds(health.since)),
+    })
+}
+
+/// The entry of a backend that the configuration no longer has. Its flows get what `on_down` says
+/// of its service, `reset` where that is gone too.
+fn removed(before: &Backend, config: &Config, ids: &Ids) -> Backend {
+    let keep = config.services.iter().any(|service| {
+        service.on_down == OnDown::Keep
+            && [Family::Inet, Family::Inet6].iter().any(|family| {
+                ids.known_service(identity::service(&service.name, *family))
+                    == Some(before.service_idx)
+            })
+    });
+    let already = before.state == backend::state::REMOVED;
+    Backend {
+        state: backend::state::REMOVED,
+        flows: if keep || (already && before.flows == backend::flows::FORWARD) {
+            backend::flows::FORWARD
+        } else {
+            backend::flows::RESET
+        },
+        ..*before
+    }
+}
+
+fn admit_vip(tables: &mut Tables, vip: SocketAddr, protocol: u8, service_idx: u32) {
+    let port_be = vip.port().to_be();
+    let address = words(vip.ip());
+    if vip.is_ipv4() {
+        let key = VipKey {
+            address: [address[0]],
+            port_be,
+            protocol,
+            pad: 0,
+        };
+        tables.settings.admit_vip(&key);
+        tables.vips4.insert(key, service_idx);
+    } else {
+        let key = VipKey {
+            address,
+            port_be,
+            protocol,
+            pad: 0,
+        };
+        tables.settings.admit_vip(&key);
+        tables.vips6.insert(key, service_idx);
+    }
+}
+
+fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}

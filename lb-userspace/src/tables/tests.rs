@@ -1,0 +1,326 @@
+//! What the tables hold for a configuration, and what stays the same over changes.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    time::{Duration, UNIX_EPOCH},
+};
+
+use lb_common::{NO_BACKEND, RING_SLOTS, backend, hash};
+
+use super::{
+    Family, Health, Inputs, RingCache, Tables, backend_identity, compute, diff::difference,
+    identity, ids::Ids, words,
+};
+use crate::{
+    config::{self, Config},
+    net::NextHop,
+};
+
+const TWO_BACKENDS: &str = r#"
+interfaces: [eth0]
+services:
+  - name: web
+    listen: ["203.0.113.10:80"]
+    backends:
+      - { name: a, address: "10.0.0.11:8080" }
+      - { name: b, address: "10.0.0.12:8080" }
+"#;
+
+/// A world in which the tables are computed again and again.
+struct World {
+    config: Config,
+    health: HashMap<u64, Health>,
+    next_hops: HashMap<IpAddr, NextHop>,
+    applied: Tables,
+    ids: Ids,
+    rings: RingCache,
+}
+
+impl World {
+    fn new(yaml: &str) -> Self {
+        let config = parse(yaml);
+        let mut world = Self {
+            config,
+            health: HashMap::new(),
+            next_hops: HashMap::new(),
+            applied: Tables::empty(),
+            ids: Ids::default(),
+            rings: RingCache::default(),
+        };
+        world.all_up();
+        world
+    }
+
+    fn all_up(&mut self) {
+        for service in &self.config.services {
+            for backend in &service.backends {
+                self.health.insert(
+                    backend_identity(service, backend.address),
+                    Health {
+                        up: true,
+                        since: UNIX_EPOCH + Duration::from_secs(1000),
+                    },
+                );
+                self.next_hops.insert(backend.address.ip(), next_hop());
+            }
+        }
+    }
+
+    fn set_up(&mut self, backend: &str, up: bool) {
+        let id = self.identity(backend);
+        self.health.get_mut(&id).expect("a known backend").up = up;
+    }
+
+    fn identity(&self, backend: &str) -> u64 {
+        let service = &self.config.services[0];
+        let address = (service.backends.iter())
+            .find(|b| b.name == backend)
+            .expect("a configured backend")
+            .address;
+        backend_identity(service, address)
+    }
+
+    fn entry(&self, identity: u64) -> Option<(u32, &backend::Backend)> {
+        (self.applied.backends.iter())
+            .find(|(_, entry)| entry.identity == identity)
+            .map(|(idx, entry)| (*idx, entry))
+    }
+
+    /// Computes and takes over; returns how much had to be written.
+    fn step(&mut self) -> usize {
+        let inputs = Inputs {
+            config: &self.config,
+            health: &self.health,
+            next_hops: &self.next_hops,
+        };
+        let desired = compute(&inputs, &self.applied, &mut self.ids, &mut self.rings)
+            .expect("the tables have room");
+        let changes = difference(&self.applied, &desired);
+        self.applied = desired;
+        changes.len()
+    }
+}
+
+fn parse(yaml: &str) -> Config {
+    config::parse(yaml, "test.yaml").expect("a valid configuration")
+}
+
+fn next_hop() -> NextHop {
+    NextHop {
+        ifindex: 7,
+        local_mac: [2, 0, 0, 0, 0, 1],
+        peer_mac: Some([2, 0, 0, 0, 0, 2]),
+        source: "10.0.0.5".parse().expect("an address"),
+        gateway: None,
+    }
+}
+
+#[test]
+fn backends_that_are_up_share_the_ring() {
+    let mut world = World::new(TWO_BACKENDS);
+    world.step();
+    let ring = &world.applied.rings[&0];
+    assert_eq!(ring.len(), RING_SLOTS as usize);
+    for name in ["a", "b"] {
+        let (idx, entry) = world.entry(world.identity(name)).expect("an entry");
+        let slots = ring.iter().filter(|slot| **slot == idx).count();
+        assert!(
+            (32_767..=32_770).contains(&slots),
+            "{name} has {slots} slots"
+        );
+        assert_eq!(entry.state, backend::state::UP);
+        assert_eq!(entry.flows, backend::flows::FORWARD);
+        assert_eq!((entry.ifindex, entry.snat_count), (7, 1));
+    }
+    assert_eq!(world.applied.services[&0].eligible, 2);
+    assert_eq!(
+        world.applied.snat,
+        [words("10.0.0.5".parse().expect("an address"))]
+    );
+}
+
+#[test]
+fn the_same_inputs_need_no_writes() {
+    let mut world = World::new(TWO_BACKENDS);
+    assert!(world.step() > 0);
+    assert_eq!(world.step(), 0);
+}
+
+#[test]
+fn a_backend_that_goes_down_leaves_the_ring_and_resets_its_flows() {
+    let mut world = World::new(TWO_BACKENDS);
+    world.step();
+    world.set_up("a", false);
+    world.step();
+    let (idx, entry) = world.entry(world.identity("a")).expect("an entry");
+    assert_eq!(entry.state, backend::state::DOWN);
+    assert_eq!(entry.flows, backend::flows::RESET);
+    assert!(!world.applied.rings[&0].contains(&idx));
+    assert_eq!(world.applied.services[&0].eligible, 1);
+}
+
+#[test]
+fn on_down_keep_leaves_the_flows_alone() {
+    let yaml = TWO_BACKENDS.replace("    backends:", "    on_down: keep\n    backends:");
+    let mut world = World::new(&yaml);
+    world.set_up("a", false);
+    world.step();
+    let (_, entry) = world.entry(world.identity("a")).expect("an entry");
+    assert_eq!(entry.flows, backend::flows::FORWARD);
+}
+
+#[test]
+fn without_a_backend_up_the_ring_is_empty() {
+    let mut world = World::new(TWO_BACKENDS);
+    world.set_up("a", false);
+    world.set_up("b", false);
+    world.step();
+    assert_eq!(world.applied.services[&0].eligible, 0);
+    assert!(
+        world.applied.rings[&0]
+            .iter()
+            .all(|slot| *slot == NO_BACKEND)
+    );
+}
+
+#[test]
+fn a_removed_backend_stays_as_removed_and_its_index_is_not_given_away() {
+    let mut world = World::new(TWO_BACKENDS);
+    world.step();
+    let gone = world.identity("a");
+    let (gone_idx, _) = world.entry(gone).expect("an entry");
+    world.config = parse(&TWO_BACKENDS.replace("10.0.0.11", "10.0.0.13"));
+    world.all_up();
+    world.step();
+    let (idx, entry) = world.entry(gone).expect("still an entry");
+    assert_eq!(idx, gone_idx);
+    assert_eq!(entry.state, backend::state::REMOVED);
+    assert_eq!(entry.flows, backend::flows::RESET);
+    let (new_idx, _) = world.entry(world.identity("a")).expect("an entry");
+    assert_ne!(new_idx, gone_idx);
+    assert!(!world.applied.rings[&0].contains(&gone_idx));
+}
+
+#[test]
+fn a_backend_that_comes_back_gets_its_index_again() {
+    let mut world = World::new(TWO_BACKENDS);
+    world.step();
+    let before = world.applied.clone();
+    world.config = parse(&TWO_BACKENDS.replace("10.0.0.11", "10.0.0.13"));
+    world.all_up();
+    world.step();
+    world.config = parse(TWO_BACKENDS);
+    world.step();
+    let id = world.identity("a");
+    assert_eq!(world.entry(id).map(|(idx, _)| idx), {
+        let entry = before
+            .backends
+            .iter()
+            .find(|(_, entry)| entry.identity == id);
+        entry.map(|(idx, _)| *idx)
+    });
+}
+
+#[test]
+fn a_restarted_daemon_with_services_in_another_order_changes_no_index() {
+    let second = r#"
+  - name: mail
+    listen: ["203.0.113.11:25"]
+    backends:
+      - { name: m, address: "10.0.0.21:25" }
+"#;
+    let mut world = World::new(&format!("{}{second}", TWO_BACKENDS.trim_end()));
+    world.step();
+    // A new daemon knows only what the maps hold.
+    world.ids = Ids::adopt(&world.applied);
+    world.rings = RingCache::default();
+    world.config.services.reverse();
+    assert_eq!(world.step(), 0);
+}
+
+#[test]
+fn both_families_of_a_service_have_rings_of_their_own() {
+    let yaml = r#"
+interfaces: [eth0]
+services:
+  - name: web
+    listen: ["203.0.113.10:80", "[2001:db8::10]:80"]
+    backends:
+      - { name: a, address: "10.0.0.11:8080" }
+      - { name: b, address: "[2001:db8:1::11]:8080" }
+"#;
+    let mut world = World::new(yaml);
+    world.step();
+    for (name, family) in [("a", Family::Inet), ("b", Family::Inet6)] {
+        let (idx, _) = world.entry(world.identity(name)).expect("an entry");
+        let service = identity::service("web", family);
+        let (service_idx, _) = (world.applied.services.iter())
+            .find(|(_, entry)| entry.identity == service)
+            .expect("a service entry");
+        assert!(
+            world.applied.rings[service_idx]
+                .iter()
+                .all(|slot| *slot == idx)
+        );
+    }
+}
+
+#[test]
+fn a_wider_range_of_ports_still_admits_replies_to_the_old_one() {
+    let with_ports = |ports: &str| {
+        parse(&TWO_BACKENDS.replace(
+            "services:",
+            &format!("snat: {{ ports: {ports} }}\nservices:"),
+        ))
+    };
+    let mut world = World::new(TWO_BACKENDS);
+    world.config = with_ports("2000-2999");
+    world.step();
+    world.config = with_ports("5000-5999");
+    world.step();
+    let settings = &world.applied.settings;
+    assert_eq!((settings.port_min, settings.port_count), (5000, 1000));
+    assert_eq!(
+        (settings.reply_port_min, settings.reply_port_max),
+        (2000, 5999)
+    );
+}
+
+#[test]
+fn the_filter_admits_vips_and_sources() {
+    let mut world = World::new(TWO_BACKENDS);
+    world.step();
+    let has = |bit: usize| world.applied.settings.filter[bit / 64] >> (bit % 64) & 1 == 1;
+    let vip: SocketAddr = "203.0.113.10:80".parse().expect("an address");
+    assert!(has(hash::vip_bit(
+        [words(vip.ip())[0]],
+        vip.port().to_be(),
+        6
+    )));
+    let source = words("10.0.0.5".parse().expect("an address"));
+    assert!(has(hash::snat_bit([source[0]])));
+}
+
+#[test]
+fn an_unresolved_next_hop_leaves_the_way_to_the_kernel() {
+    let mut world = World::new(TWO_BACKENDS);
+    for hop in world.next_hops.values_mut() {
+        hop.peer_mac = None;
+    }
+    world.step();
+    assert!(
+        world
+            .applied
+            .backends
+            .values()
+            .all(|entry| entry.ifindex == 0)
+    );
+    assert!(
+        world
+            .applied
+            .backends
+            .values()
+            .all(|entry| entry.snat_count == 1)
+    );
+}

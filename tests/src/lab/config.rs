@@ -1,0 +1,148 @@
+//! The balancer's configuration for a lab, as an operator would write it.
+
+use std::net::{SocketAddrV4, SocketAddrV6};
+
+use super::{
+    backend::Backend,
+    plan::{VIP4, VIP6},
+};
+
+/// Text for `divvy.yaml`: service `web` over IPv4, service `web6` over IPv6, the same backends.
+#[derive(Clone, Debug)]
+pub struct Config {
+    interfaces: Vec<String>,
+    top: Vec<String>,
+    defaults: Vec<String>,
+    health_check: String,
+    backends: Vec<Entry>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    name: String,
+    v4: SocketAddrV4,
+    v6: SocketAddrV6,
+    more: String,
+}
+
+impl Config {
+    pub(super) fn new(interfaces: &[String], backends: &[Backend]) -> Self {
+        Self {
+            interfaces: interfaces.to_vec(),
+            top: Vec::new(),
+            defaults: vec!["mode: nat".to_owned()],
+            health_check: "{ type: http, path: /healthz, interval: 200ms, timeout: 200ms, \
+                           rise: 1, fall: 2 }"
+                .to_owned(),
+            backends: backends
+                .iter()
+                .map(|backend| Entry {
+                    name: backend.name().to_owned(),
+                    v4: backend.v4(),
+                    v6: backend.v6(),
+                    more: String::new(),
+                })
+                .collect(),
+        }
+    }
+
+    /// A line of the file's top level, such as `limits: { flows: 1024 }`.
+    #[must_use]
+    pub fn with(mut self, line: &str) -> Self {
+        self.top.push(line.to_owned());
+        self
+    }
+
+    /// A key of both services, such as `on_down: keep`.
+    #[must_use]
+    pub fn with_default(mut self, line: &str) -> Self {
+        self.defaults.push(line.to_owned());
+        self
+    }
+
+    /// The health check, such as `{ type: none }`. Without this, an HTTP probe every 200 ms; one
+    /// success and two failures in a row count.
+    #[must_use]
+    pub fn health_check(mut self, value: &str) -> Self {
+        value.clone_into(&mut self.health_check);
+        self
+    }
+
+    /// A weight for one backend, in both services.
+    #[must_use]
+    pub fn weight(self, backend: &str, weight: u32) -> Self {
+        self.backend_key(backend, &format!("weight: {weight}"))
+    }
+
+    /// A key of one backend, such as `backup: true`.
+    #[must_use]
+    pub fn backend_key(mut self, backend: &str, key: &str) -> Self {
+        let entry = self
+            .backends
+            .iter_mut()
+            .find(|entry| entry.name == backend)
+            .unwrap_or_else(|| panic!("the configuration has no backend {backend}"));
+        entry.more.push_str(", ");
+        entry.more.push_str(key);
+        self
+    }
+
+    /// Leaves one backend out.
+    #[must_use]
+    pub fn without(mut self, backend: &str) -> Self {
+        self.backends.retain(|entry| entry.name != backend);
+        self
+    }
+
+    #[must_use]
+    pub fn yaml(&self) -> String {
+        let mut yaml = format!("interfaces: [{}]\n", self.interfaces.join(", "));
+        for line in &self.top {
+            yaml.push_str(line);
+            yaml.push('\n');
+        }
+        yaml.push_str("defaults:\n");
+        for line in &self.defaults {
+            line_to(&mut yaml, &format!("  {line}"));
+        }
+        line_to(&mut yaml, &format!("  health_check: {}", self.health_check));
+        yaml.push_str("services:\n");
+        self.service(
+            &mut yaml,
+            "web",
+            &SocketAddrV4::new(VIP4, 80).to_string(),
+            |entry| entry.v4.to_string(),
+        );
+        self.service(
+            &mut yaml,
+            "web6",
+            &SocketAddrV6::new(VIP6, 80, 0, 0).to_string(),
+            |entry| entry.v6.to_string(),
+        );
+        yaml
+    }
+
+    fn service(
+        &self,
+        yaml: &mut String,
+        name: &str,
+        vip: &str,
+        address: impl Fn(&Entry) -> String,
+    ) {
+        line_to(yaml, &format!("  - name: {name}"));
+        line_to(yaml, &format!("    listen: [\"{vip}\"]"));
+        line_to(yaml, "    backends:");
+        for entry in &self.backends {
+            let (name, address, more) = (&entry.name, address(entry), &entry.more);
+            line_to(
+                yaml,
+                &format!("      - {{ name: {name}, address: \"{address}\"{more} }}"),
+            );
+        }
+    }
+}
+
+fn line_to(yaml: &mut String, line: &str) {
+    yaml.push_str(line);
+    yaml.push('\n');
+}

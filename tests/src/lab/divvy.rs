@@ -1,0 +1,277 @@
+//! The balancer under test: the real binary, its files, and its command line.
+
+use std::{
+    env,
+    fs::{self, OpenOptions},
+    path::{Path, PathBuf},
+    process::{ExitStatus, Output, Stdio},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use super::{
+    config::Config,
+    host::Host,
+    process::{self, Process},
+    wait::wait_until,
+};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A `divvy` with a configuration file and a run folder of its own. Dropping it kills the daemon;
+/// when that happens in a panic, what the daemon printed is shown.
+pub struct Divvy {
+    host: Host,
+    binary: PathBuf,
+    config: PathBuf,
+    run_dir: PathBuf,
+    log: PathBuf,
+    daemon: Mutex<Option<Process>>,
+}
+
+impl Divvy {
+    pub(super) fn new(host: Host, lab_folder: &Path, yaml: &str) -> Self {
+        static INSTANCES: AtomicU32 = AtomicU32::new(0);
+        let number = INSTANCES.fetch_add(1, Ordering::Relaxed);
+        let folder = lab_folder.join(format!("divvy-{number}"));
+        fs::create_dir(&folder)
+            .unwrap_or_else(|error| panic!("cannot make {}: {error}", folder.display()));
+        let divvy = Self {
+            host,
+            binary: binary(),
+            config: folder.join("divvy.yaml"),
+            run_dir: folder.join("run"),
+            log: folder.join("divvy.log"),
+            daemon: Mutex::new(None),
+        };
+        divvy.write_config(yaml);
+        divvy
+    }
+
+    /// Starts the daemon, adopting what an earlier one left pinned, and waits until it answers.
+    pub fn start_again(&self) {
+        self.launch();
+        wait_until("divvy answers `status`", PATIENCE, || {
+            let ended = self.daemon().as_mut().and_then(Process::ended);
+            assert!(ended.is_none(), "divvy ended before it answered: {ended:?}");
+            self.cli(&["status", "-o", "json"]).status.success()
+        });
+    }
+
+    /// Starts the daemon and waits for it to end by itself: for configurations and hosts that it
+    /// must refuse.
+    #[must_use]
+    pub fn run_to_its_end(&self) -> Output {
+        let mut command = process::command(&[&*self.binary.to_string_lossy(), "run"]);
+        command
+            .args(self.places())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut process = self.host.spawn(command);
+        process
+            .wait(PATIENCE)
+            .unwrap_or_else(|error| panic!("divvy should have ended by itself: {error}"));
+        process.output()
+    }
+
+    /// Runs the command line, with this instance's `--config` and `--run-dir`.
+    #[must_use]
+    pub fn cli(&self, words: &[&str]) -> Output {
+        let places = self.places();
+        let binary = self.binary.to_string_lossy();
+        let mut all = vec![&*binary];
+        all.extend(places.iter().map(String::as_str));
+        all.extend(words);
+        self.host.run(&all)
+    }
+
+    /// What the command line prints. Panics, with what it said, unless it succeeds.
+    pub fn must(&self, words: &[&str]) -> String {
+        process::succeeded(words, &self.cli(words))
+    }
+
+    /// `divvy status -o json`. Panics when it fails.
+    #[must_use]
+    pub fn status(&self) -> Value {
+        self.json(&["status", "-o", "json"])
+    }
+
+    /// `divvy flows -o json`. Panics when it fails.
+    #[must_use]
+    pub fn flows(&self) -> Value {
+        self.json(&["flows", "-o", "json"])
+    }
+
+    /// What `status` says of one backend, `SERVICE/BACKEND`; null when it is not listed.
+    #[must_use]
+    pub fn backend(&self, place: &str) -> Value {
+        let (service, backend) = split(place);
+        let named = |list: &Value, name: &str| {
+            list.as_array()
+                .and_then(|entries| entries.iter().find(|entry| entry["name"] == *name))
+                .cloned()
+                .unwrap_or_default()
+        };
+        let service = named(&self.status()["services"], service);
+        named(&service["backends"], backend)
+    }
+
+    /// Waits until `SERVICE/BACKEND` is in this state.
+    pub fn wait_for_state(&self, place: &str, state: &str) {
+        wait_until(&format!("{place} is {state}"), PATIENCE, || {
+            self.backend(place)["state"] == *state
+        });
+    }
+
+    /// Waits until every backend of every service is up.
+    pub fn wait_for_all_up(&self) {
+        wait_until("every backend is up", PATIENCE, || {
+            let status = self.status();
+            let services = status["services"].as_array().cloned().unwrap_or_default();
+            services
+                .iter()
+                .flat_map(|service| service["backends"].as_array().cloned().unwrap_or_default())
+                .all(|backend| backend["state"] == "up")
+        });
+    }
+
+    /// Replaces the configuration file. The daemon does not notice by itself.
+    pub fn write_config(&self, yaml: &str) {
+        fs::write(&self.config, yaml)
+            .unwrap_or_else(|error| panic!("cannot write {}: {error}", self.config.display()));
+    }
+
+    /// `divvy reload`.
+    #[must_use]
+    pub fn reload(&self) -> Output {
+        self.cli(&["reload"])
+    }
+
+    /// Replaces the configuration file and reloads. Panics unless the daemon takes it.
+    pub fn apply(&self, config: &Config) {
+        self.write_config(&config.yaml());
+        self.must(&["reload"]);
+    }
+
+    /// SIGKILL; returns when the daemon is gone. Its program and maps stay pinned.
+    pub fn kill9(&self) {
+        let mut daemon = self.daemon().take().expect("divvy runs");
+        daemon.kill();
+    }
+
+    /// SIGTERM; returns when the daemon has ended.
+    pub fn terminate(&self) -> ExitStatus {
+        let mut daemon = self.daemon().take().expect("divvy runs");
+        daemon.signal(Signal::SIGTERM);
+        daemon
+            .wait(PATIENCE)
+            .unwrap_or_else(|error| panic!("after SIGTERM, {error}"))
+    }
+
+    /// Sends a signal to the daemon.
+    pub fn signal(&self, signal: Signal) {
+        let daemon = self.daemon();
+        daemon.as_ref().expect("divvy runs").signal(signal);
+    }
+
+    /// Process id of the daemon.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        let daemon = self.daemon();
+        daemon.as_ref().expect("divvy runs").id()
+    }
+
+    /// All that the daemon has printed, over its restarts.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    #[must_use]
+    pub fn config_path(&self) -> &Path {
+        &self.config
+    }
+
+    #[must_use]
+    pub fn run_dir(&self) -> &Path {
+        &self.run_dir
+    }
+
+    fn launch(&self) {
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .unwrap_or_else(|error| panic!("cannot open {}: {error}", self.log.display()));
+        let log_too = log
+            .try_clone()
+            .expect("a file just opened can be opened twice");
+        let mut command = process::command(&[&*self.binary.to_string_lossy(), "run"]);
+        command.args(self.places()).stdout(log).stderr(log_too);
+        let mut daemon = self.daemon();
+        assert!(daemon.is_none(), "divvy runs already");
+        *daemon = Some(self.host.spawn(command));
+    }
+
+    fn places(&self) -> [String; 4] {
+        [
+            "--config".to_owned(),
+            self.config.display().to_string(),
+            "--run-dir".to_owned(),
+            self.run_dir.display().to_string(),
+        ]
+    }
+
+    fn json(&self, words: &[&str]) -> Value {
+        let text = self.must(words);
+        serde_json::from_str(&text)
+            .unwrap_or_else(|error| panic!("{words:?} printed no JSON ({error}): {text}"))
+    }
+
+    fn daemon(&self) -> MutexGuard<'_, Option<Process>> {
+        self.daemon.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Divvy {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let tail = lines.len().saturating_sub(60);
+            eprintln!("divvy printed:\n{}", lines[tail..].join("\n"));
+        }
+    }
+}
+
+fn split(place: &str) -> (&str, &str) {
+    place
+        .split_once('/')
+        .unwrap_or_else(|| panic!("{place:?} is not SERVICE/BACKEND"))
+}
+
+/// The binary that was built with this program: beside it, or one folder up for a test.
+fn binary() -> PathBuf {
+    if let Some(path) = env::var_os("DIVVY_BIN") {
+        return path.into();
+    }
+    let this = env::current_exe().expect("the kernel knows where this program lies");
+    this.ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join("divvy"))
+        .find(|path| path.is_file())
+        .unwrap_or_else(|| {
+            panic!(
+                "no divvy near {}: `cargo build` makes it, and `cargo xtask test` does so first",
+                this.display()
+            )
+        })
+}

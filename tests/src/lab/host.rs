@@ -1,0 +1,116 @@
+//! A host of the lab: run programs and sockets inside it.
+
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    process::{Command, Output},
+    sync::Arc,
+};
+
+use super::{
+    http::{self, Connection, Response, Url},
+    namespace::Namespace,
+    plan::Link,
+    process::{self, Process},
+    report::{Report, Request},
+};
+
+/// A client, balancer or backend. Clones are the same host.
+#[derive(Clone, Debug)]
+pub struct Host {
+    name: String,
+    namespace: Arc<Namespace>,
+    link: Link,
+}
+
+impl Host {
+    pub(super) fn new(name: &str, namespace: Namespace, link: Link) -> Self {
+        Self {
+            name: name.to_owned(),
+            namespace: Arc::new(namespace),
+            link,
+        }
+    }
+
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The balancer itself answers with its address toward the client.
+    #[must_use]
+    pub fn v4(&self) -> Ipv4Addr {
+        if self.name == "balancer" {
+            self.link.balancer4
+        } else {
+            self.link.host4
+        }
+    }
+
+    /// See [`Self::v4`].
+    #[must_use]
+    pub fn v6(&self) -> Ipv6Addr {
+        if self.name == "balancer" {
+            self.link.balancer6
+        } else {
+            self.link.host6
+        }
+    }
+
+    /// Runs `work` on a thread inside this host and waits for it. Sockets and programs made there
+    /// stay there.
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.namespace.inside(work)
+    }
+
+    /// Runs a program to its end.
+    #[must_use]
+    pub fn run(&self, words: &[&str]) -> Output {
+        self.inside(|| process::command(words).output())
+            .unwrap_or_else(|error| panic!("cannot start {} on {}: {error}", words[0], self.name))
+    }
+
+    /// What a program prints. Panics, with what it said, unless it succeeds.
+    pub fn must_run(&self, words: &[&str]) -> String {
+        process::succeeded(words, &self.run(words))
+    }
+
+    /// Starts a program. It is killed when the handle is dropped.
+    #[must_use]
+    pub fn spawn(&self, command: Command) -> Process {
+        self.inside(|| Process::start(command))
+    }
+
+    /// Sets a kernel parameter; `key` is its path below `/proc/sys/net`.
+    pub fn set(&self, key: &str, value: &str) {
+        self.namespace.set(key, value);
+    }
+
+    /// One request on a connection of its own.
+    ///
+    /// # Errors
+    /// When it is not answered in full within [`http::TIMEOUT`].
+    pub fn get(&self, url: &str) -> std::io::Result<Response> {
+        let url = Url::parse(url);
+        self.inside(|| http::get(&url))
+    }
+
+    /// `count` requests one after the other, each on a connection of its own.
+    #[must_use]
+    pub fn get_many(&self, count: usize, url: &str) -> Report {
+        let url = Url::parse(url);
+        self.inside(|| (0..count).map(|_| Request::make(&url)).collect())
+    }
+
+    /// A kept-alive connection.
+    ///
+    /// # Errors
+    /// When it cannot be established within [`http::TIMEOUT`].
+    pub fn connect(&self, url: &str) -> std::io::Result<Connection> {
+        let url = Url::parse(url);
+        self.inside(|| Connection::open(&url))
+    }
+
+    pub(super) fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+}

@@ -1,0 +1,110 @@
+//! Makes the host able to build and test: looks for each tool, installs what is missing, says what
+//! and why. On a host that has everything it only looks.
+
+mod debian;
+mod linker;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use ebpf_build::{DEBIAN_PACKAGES, Toolchain, workspace_root};
+
+use crate::cargo;
+use debian::Package;
+pub(crate) use debian::is_root;
+
+/// What will be done after the setup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Compile.
+    Build,
+    /// Compile, then run the lab.
+    Lab,
+}
+
+/// Programs of the lab: program, Debian package, purpose. nginx is not among them: see
+/// [`has_nginx`].
+const LAB_PROGRAMS: [(&str, &str, &str); 5] = [
+    ("ip", "iproute2", "namespaces and links of the lab"),
+    ("ethtool", "ethtool", "offloads of the lab's links"),
+    ("curl", "curl", "a client in the lab"),
+    ("wrk", "wrk", "a client in the lab, under load"),
+    ("iperf3", "iperf3", "long streams in the lab"),
+];
+
+/// Installs what is missing for `need`.
+pub(crate) fn ensure(need: Need) -> Result<()> {
+    let mut toolchain = Toolchain::find();
+    let linker_present = linker::is_present();
+    let mut packages = Vec::new();
+    if toolchain != Some(Toolchain::Nightly) {
+        let compiles = toolchain.is_some();
+        let links = linker_present || debian::has_llvm();
+        packages.extend(
+            DEBIAN_PACKAGES
+                .iter()
+                .filter(|(name, _)| {
+                    let for_compiling = name.contains("rust");
+                    !(if for_compiling { compiles } else { links })
+                })
+                .map(|&(name, purpose)| Package { name, purpose }),
+        );
+    }
+    if need == Need::Lab {
+        packages.extend(
+            LAB_PROGRAMS
+                .iter()
+                .filter(|(program, ..)| !cargo::finds(program))
+                .map(|&(_, name, purpose)| Package { name, purpose }),
+        );
+    }
+    let nginx_missing = need == Need::Lab && !has_nginx();
+    if packages.is_empty() && linker_present && !nginx_missing {
+        return Ok(());
+    }
+
+    if (!packages.is_empty() || nginx_missing) && !debian::is_here() {
+        bail!("{}", elsewhere(toolchain, &packages, nginx_missing));
+    }
+    debian::install(&packages)?;
+    if nginx_missing {
+        debian::unpack_nginx(&nginx_folder())?;
+    }
+    toolchain = toolchain.or_else(Toolchain::find);
+    let Some(toolchain) = toolchain else {
+        bail!(
+            "the packages are installed, yet /usr/bin/rustc does not compile for eBPF: is it the \
+             one of the package rustc-web?"
+        );
+    };
+    if !linker_present {
+        linker::install(toolchain)?;
+    }
+    Ok(())
+}
+
+/// The lab's nginx is the host's, or else one unpacked here: installed as a package it would
+/// start a web server on the host, now and at every boot.
+fn has_nginx() -> bool {
+    cargo::finds("nginx") || nginx_folder().join("usr/sbin/nginx").is_file()
+}
+
+fn nginx_folder() -> PathBuf {
+    workspace_root().join(".tools/nginx")
+}
+
+/// What to do on a host without apt-get.
+fn elsewhere(toolchain: Option<Toolchain>, packages: &[Package], nginx_missing: bool) -> String {
+    if toolchain.is_none() {
+        return "no Rust compiler for eBPF found. Two ways to one: add a nightly toolchain with \
+                its source (`rustup toolchain install nightly --component rust-src`), or use a \
+                Debian 12 host, where this command installs what it needs"
+            .to_owned();
+    }
+    let names = packages.iter().map(|package| package.name);
+    let names: Vec<&str> = names.chain(nginx_missing.then_some("nginx")).collect();
+    format!(
+        "missing: {}. On Debian 12 this command installs them; here, please install them yourself",
+        names.join(", ")
+    )
+}
