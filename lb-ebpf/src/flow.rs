@@ -53,6 +53,18 @@ pub fn find<F: Family>(key: &FlowKey<F::Address>) -> Option<Found<F>> {
     }
 }
 
+/// The confirmed flow that holds a source port, or else, if asked for, the half-open one.
+#[inline(always)]
+pub fn holder<F: Family>(key: &FlowKey<F::Address>, half_open_too: bool) -> Option<Found<F>> {
+    if half_open_too {
+        return find(key);
+    }
+    lookup::<F>(key, true).map(|entry| Found {
+        entry,
+        confirmed: true,
+    })
+}
+
 #[inline(always)]
 fn lookup<F: Family>(
     key: &FlowKey<F::Address>,

@@ -86,8 +86,17 @@ struct ExtensionHeader {
     next_header: u8,
     /// Length in units of 8 bytes, not counting the first (RFC 8200, section 4.3).
     length: u8,
-    /// Of a fragment header: offset and flags.
+    /// Of a fragment header: offset and flags. Of a routing header: type and segments left.
     fragment_be: u16,
+}
+
+impl ExtensionHeader {
+    /// Of a routing header: the hops that are still to come. The destination of the IP header is
+    /// then only the next of them (RFC 8200, section 4.4).
+    #[inline(always)]
+    fn segments_left(&self) -> u8 {
+        u16::from_be(self.fragment_be) as u8
+    }
 }
 
 /// What the path needs of an IP header, whichever its version.
@@ -180,11 +189,12 @@ impl<'a> Frame<'a> {
             return Err(Reason::LaterFragment);
         }
         let tcp: &mut Tcp = view(self.ctx, size_of::<Ethernet>() + header_length)?;
-        let headers = header_length as u32 + (tcp.data_offset >> 4) as u32 * 4;
+        let frame_length = (self.ctx.data_end() - self.ctx.data()) as u32;
+        let ip_length = u16::from_be(ip.total_length_be) as u32;
         Ok(Segment {
-            payload: (u16::from_be(ip.total_length_be) as u32).saturating_sub(headers),
+            payload: payload(tcp, header_length as u32, ip_length, frame_length)?,
             fragment: ip.fragment_be & FRAGMENT_MASK_BE != 0,
-            frame_length: (self.ctx.data_end() - self.ctx.data()) as u32,
+            frame_length,
             ethernet: self.ethernet,
             ip,
             tcp,
@@ -207,6 +217,9 @@ impl<'a> Frame<'a> {
             match next {
                 HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => {
                     let header: &ExtensionHeader = view(self.ctx, first + extensions)?;
+                    if next == ROUTING && header.segments_left() != 0 {
+                        return Err(Reason::NotOurs);
+                    }
                     next = header.next_header;
                     extensions += (header.length as usize + 1) * 8;
                 }
@@ -226,11 +239,13 @@ impl<'a> Frame<'a> {
             return Err(Reason::NotTcp);
         }
         let tcp: &mut Tcp = view(self.ctx, first + extensions)?;
-        let headers = extensions as u32 + (tcp.data_offset >> 4) as u32 * 4;
+        let frame_length = (self.ctx.data_end() - self.ctx.data()) as u32;
+        let before_tcp = (size_of::<Ipv6>() + extensions) as u32;
+        let ip_length = size_of::<Ipv6>() as u32 + u16::from_be(ip.payload_length_be) as u32;
         Ok(Segment {
-            payload: (u16::from_be(ip.payload_length_be) as u32).saturating_sub(headers),
+            payload: payload(tcp, before_tcp, ip_length, frame_length)?,
             fragment,
-            frame_length: (self.ctx.data_end() - self.ctx.data()) as u32,
+            frame_length,
             ethernet: self.ethernet,
             ip,
             tcp,
@@ -295,6 +310,21 @@ pub fn same_mac(a: &[u8; 6], b: &[u8; 6]) -> bool {
     // SAFETY: as in `copy_mac`.
     let (a, b) = unsafe { (*a.cast::<[u16; 3]>(), *b.cast::<[u16; 3]>()) };
     a[0] == b[0] && a[1] == b[1] && a[2] == b[2]
+}
+
+/// Bytes of TCP payload. The lengths that IP and TCP announce must fit each other and the frame: a
+/// receiver would drop the packet otherwise, so that it may open no flow and deserves no answer.
+#[inline(always)]
+fn payload(tcp: &Tcp, before_tcp: u32, ip_length: u32, frame_length: u32) -> Result<u32, Reason> {
+    let tcp_header = (tcp.data_offset >> 4) as u32 * 4;
+    let headers = before_tcp + tcp_header;
+    if tcp_header < size_of::<Tcp>() as u32
+        || headers > ip_length
+        || size_of::<Ethernet>() as u32 + ip_length > frame_length
+    {
+        return Err(Reason::Truncated);
+    }
+    Ok(ip_length - headers)
 }
 
 /// The header at `offset`, if the frame reaches its end.

@@ -256,7 +256,10 @@ extern "C" fn try_pair<F: Family>(attempt: u32, _context: *mut c_void) -> i64 {
         draft.position -= draft.pairs;
     }
 
-    if let Some(holder) = flow::find::<F>(&draft.replies_key) {
+    // Looking a half-open holder up would mark it as used, and keep it from being evicted: under
+    // a flood of SYNs the entries that are in the way would outlive all others.
+    let half_open_too = attempt >= PORT_ATTEMPTS_QUIET;
+    if let Some(holder) = flow::holder::<F>(&draft.replies_key, half_open_too) {
         if !is_reusable::<F>(&holder, attempt, draft.now_ns) {
             return ON;
         }

@@ -1,0 +1,213 @@
+//! Host side of the program `rewind`: sets it up for one kind of packet, runs it, and holds the
+//! outcome against what it had to be.
+
+use anyhow::{Context as _, Result, ensure};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, ProgramArray},
+    programs::{ProgramFd, TestRun as _, TestRunOptions, Xdp},
+};
+use nix::time::{ClockId, clock_gettime};
+
+use crate::{
+    packet::{Packet, describe},
+    rig::Verdict,
+};
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/rewind"));
+
+/// Words that `rewind` can restore and judge.
+const WORDS: usize = 10;
+/// Scatters flow numbers: odd, so that all come before one comes again, and large, so that
+/// neighbours in time are none in any table.
+const STRIDE: u32 = 0x9e37_79b1;
+
+/// A kind of packet, and what must become of it.
+pub struct Plan<'a> {
+    /// The packet of flow 0.
+    pub packet: &'a Packet,
+    /// What the program makes of it.
+    pub left: &'a Packet,
+    pub verdict: Verdict,
+    /// How many flows, a power of two; 2^32 means that each packet is of a new one.
+    pub flows: u64,
+    /// Of which end of the packet a flow's number changes the port. The address that it changes
+    /// is always the source's.
+    pub port_of: End,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Source,
+    Destination,
+}
+
+/// A loaded `rewind` in front of a program under test.
+pub struct Rewinder {
+    ebpf: Ebpf,
+    frame: Vec<u8>,
+    left: Vec<u8>,
+    mask: [u8; WORDS * 8],
+    verdict: Verdict,
+}
+
+impl Rewinder {
+    /// Loads it in front of `target`, or of the baseline.
+    pub fn load(plan: &Plan<'_>, target: Option<&ProgramFd>) -> Result<Self> {
+        let (frame, left) = (plan.packet.build(), plan.left.build());
+        ensure!(
+            frame.len() == left.len(),
+            "rewind cannot undo a change of length"
+        );
+        let v4 = frame[12..14] == [0x08, 0x00];
+        let mask = mask(v4, left.len());
+        let mut masked = mask;
+        for (byte, left) in masked.iter_mut().zip(&left) {
+            *byte &= left;
+        }
+        let (address_at, port_at, flags_word) = if v4 { (26, 34, 5) } else { (34, 54, 8) };
+        let (port_at, of_destination) = match plan.port_of {
+            End::Source => (port_at, 0),
+            End::Destination => (port_at + 2, 1),
+        };
+        let port_base = u16::from_be_bytes([frame[port_at], frame[port_at + 1]]);
+        let scalars = [
+            ("LENGTH", frame.len() as u32),
+            ("WORDS", WORDS.min(frame.len() / 8) as u32),
+            ("FLOW_MASK", (plan.flows - 1) as u32),
+            ("FLOW_STRIDE", STRIDE),
+            ("PORT_BASE", port_base.into()),
+            ("PORT_OF_DESTINATION", of_destination),
+            ("ADDRESS_BASE", be32(&frame[address_at..])),
+        ];
+        let judged = |bytes: &[u8]| {
+            let all = words(bytes);
+            [all[0], all[1], all[2], all[flags_word]].to_vec()
+        };
+        let arrays = [
+            ("TEMPLATE", words(&frame).to_vec()),
+            ("LEFT", judged(&masked)),
+            ("LEFT_MASK", judged(&mask)),
+        ];
+        let mut loader = EbpfLoader::new();
+        for (name, value) in &scalars {
+            loader.override_global(name, value, true);
+        }
+        for (name, value) in &arrays {
+            loader.override_global(name, value.as_slice(), true);
+        }
+        let mut ebpf = loader.load(OBJECT).context("cannot create rewind's maps")?;
+        for name in ["rewind", "baseline"] {
+            program_mut(&mut ebpf, name)?
+                .load()
+                .with_context(|| format!("cannot load {name}"))?;
+        }
+        let target = match target {
+            Some(target) => target.try_clone()?,
+            None => program_mut(&mut ebpf, "baseline")?.fd()?.try_clone()?,
+        };
+        let map = ebpf.map_mut("target").context("rewind has a target")?;
+        ProgramArray::try_from(map)?
+            .set(0, &target, 0)
+            .context("the kernel does not allow tail calls from rewind to the program")?;
+        Ok(Self {
+            ebpf,
+            frame,
+            left,
+            mask,
+            verdict: plan.verdict,
+        })
+    }
+
+    /// Sends that many packets and returns the CPU time they took, in nanoseconds.
+    ///
+    /// # Errors
+    /// When one of them did not become what it had to.
+    pub fn run(&mut self, packets: u32) -> Result<f64> {
+        let [runs_before, wrong_before, _] = self.state()?;
+        self.set_state([runs_before, wrong_before, 0])?;
+        let mut out = [0; 512];
+        let program: &Xdp = self
+            .ebpf
+            .program("rewind")
+            .context("the object holds rewind")?
+            .try_into()?;
+        let start_ns = thread_cpu_ns();
+        let result = program.test_run(TestRunOptions {
+            data_in: Some(&self.frame),
+            data_out: Some(&mut out),
+            repeat: packets,
+            ..TestRunOptions::default()
+        })?;
+        let spent_ns = thread_cpu_ns() - start_ns;
+
+        let [runs, wrong, _] = self.state()?;
+        ensure!(
+            runs - runs_before == u64::from(packets),
+            "{} runs instead of {packets}",
+            runs - runs_before
+        );
+        // All but the last were judged by `rewind` itself.
+        let last = &out[..result.data_size_out as usize];
+        let verdict = Verdict::from(result.return_value);
+        let right = last.len() == self.left.len()
+            && (last.iter().zip(&self.left).zip(&self.mask)).all(|((a, b), m)| a & m == b & m);
+        ensure!(
+            wrong == wrong_before && right && verdict == self.verdict,
+            "{} of {packets} packets did not become what they had to;\nthe last became {verdict:?} \
+             {}\ninstead of {:?} {}",
+            wrong - wrong_before,
+            describe(last),
+            self.verdict,
+            describe(&self.left),
+        );
+        Ok(spent_ns as f64)
+    }
+
+    fn state(&self) -> Result<[u64; 3]> {
+        let map = self.ebpf.map("state").context("rewind has a state")?;
+        Ok(Array::<_, [u64; 3]>::try_from(map)?.get(&0, 0)?)
+    }
+
+    fn set_state(&mut self, state: [u64; 3]) -> Result<()> {
+        let map = self.ebpf.map_mut("state").context("rewind has a state")?;
+        Ok(Array::<_, [u64; 3]>::try_from(map)?.set(0, state, 0)?)
+    }
+}
+
+/// The bytes that must be right whichever flow it was: MAC addresses, EtherType, the IP header up
+/// to its checksum (IPv4) or addresses (IPv6), and TCP's length and flags.
+fn mask(v4: bool, len: usize) -> [u8; WORDS * 8] {
+    let (ip_until, flags_at) = if v4 { (24, 46) } else { (22, 66) };
+    let mut mask = [0; WORDS * 8];
+    mask[..ip_until].fill(0xff);
+    mask[flags_at..flags_at + 2].fill(0xff);
+    assert!(flags_at + 2 <= len / 8 * 8, "the flags lie in a whole word");
+    mask
+}
+
+fn words(bytes: &[u8]) -> [u64; WORDS] {
+    let mut padded = [0; WORDS * 8];
+    let len = bytes.len().min(padded.len());
+    padded[..len].copy_from_slice(&bytes[..len]);
+    std::array::from_fn(|at| {
+        u64::from_ne_bytes(padded[at * 8..][..8].try_into().expect("eight bytes"))
+    })
+}
+
+fn be32(bytes: &[u8]) -> u32 {
+    u32::from_be_bytes(bytes[..4].try_into().expect("four bytes"))
+}
+
+fn program_mut<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
+    let program = ebpf.program_mut(name);
+    Ok(program
+        .with_context(|| format!("the object holds {name}"))?
+        .try_into()?)
+}
+
+/// Nanoseconds that this thread has spent on a CPU, in the kernel included.
+fn thread_cpu_ns() -> u64 {
+    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("every Linux has this clock");
+    time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64
+}

@@ -1,0 +1,313 @@
+//! What is measured: each row is one kind of packet, on one rig, with what must come of it.
+
+use anyhow::{Context as _, Result, ensure};
+use lb_common::{RST_PER_SECOND, reason::Reason};
+
+use super::{
+    rewinder::{End, Plan, Rewinder},
+    tables::{self, BACK, BACKENDS, FRONT, Family, PEER, ROUTER},
+};
+use crate::{
+    packet::{Packet, flag},
+    rig::{Rig, Sizes, Verdict},
+};
+
+/// Name of the row that the others are compared to.
+pub const BASELINE: &str = "baseline: swap MAC addresses";
+
+/// Flows that each packet of a series is a new one of.
+const EACH_NEW: u64 = 1 << 32;
+const FEW: u32 = 65_536;
+const MANY: u32 = 524_288;
+
+/// Half-open entries by default (`limits.half_open`), two for each flow.
+const HALF_OPEN: u32 = 2 * 65_536;
+
+/// A row of the table.
+pub struct Row {
+    pub name: String,
+    pub family: &'static str,
+    pub direction: &'static str,
+    /// Most times the baseline that it may take.
+    pub target: Option<f64>,
+    rewinder: Rewinder,
+    rig: usize,
+    counts: Counts,
+}
+
+/// Which counters prove that the packets were what the row says.
+#[derive(Clone, Copy)]
+enum Counts {
+    Nothing,
+    Reason(Reason),
+    NewFlows,
+    PacketsIn,
+    PacketsOut,
+    /// Answers are limited: as many as the budget holds at a time.
+    Answers,
+}
+
+/// The rigs that the rows are measured on: tables of the default length with 64k flows, and larger
+/// ones with 512k.
+pub fn rigs() -> Vec<Rig> {
+    [(262_144, FEW), (MANY, MANY)]
+        .map(|(limit, established)| {
+            let sizes = Sizes {
+                flows: 2 * limit,
+                half_open: HALF_OPEN,
+            };
+            tables::rig(sizes, established)
+        })
+        .into()
+}
+
+/// All rows, in the order in which they are shown.
+pub fn all(rigs: &[Rig]) -> Vec<Row> {
+    let mut rows = vec![baseline()];
+    let both = [Family::V4, Family::V6];
+    rows.extend(both.map(|family| not_ours(rigs, family)));
+    for (flows, rig, text, target) in [
+        (1, 0, "established, 1 flow", Some(3.0)),
+        (FEW, 0, "established, 64k flows", Some(10.0)),
+        (MANY, 1, "established, 512k flows", None),
+    ] {
+        for family in both {
+            for from in [End::Source, End::Destination] {
+                rows.push(established(rigs, rig, text, target, family, flows, from));
+            }
+        }
+    }
+    rows.extend(both.map(|family| new_flow(rigs, family)));
+    rows.extend(both.map(|family| answer(rigs, family)));
+    rows
+}
+
+impl Row {
+    /// Sends so many packets and returns the nanoseconds that one took.
+    pub fn measure(&mut self, rigs: &mut [Rig], packets: u32) -> Result<f64> {
+        let rig = &mut rigs[self.rig];
+        if !matches!(self.counts, Counts::Answers) {
+            return self.series(rig, packets);
+        }
+        let series = packets.div_ceil(RST_PER_SECOND as u32);
+        let mut total = 0.0;
+        for _ in 0..series {
+            rig.reset_budget(RST_PER_SECOND);
+            total += self.series(rig, RST_PER_SECOND as u32)?;
+        }
+        Ok(total / f64::from(series))
+    }
+
+    fn series(&mut self, rig: &mut Rig, packets: u32) -> Result<f64> {
+        rig.newly_counted();
+        let before = totals(rig);
+        let spent_ns = self.rewinder.run(packets).with_context(|| {
+            let Self {
+                name,
+                family,
+                direction,
+                ..
+            } = self;
+            format!("row \"{name}\" {family} {direction}")
+        })?;
+        let after = totals(rig);
+        let new = [0, 1, 2].map(|at| after[at] - before[at]);
+        let n = u64::from(packets);
+        let (reasons, totals) = match self.counts {
+            Counts::Nothing => (vec![], [0, 0, 0]),
+            Counts::Reason(reason) => (vec![(reason, n)], [0, 0, 0]),
+            Counts::NewFlows => (vec![(Reason::FlowNew, n)], [n, n, 0]),
+            Counts::PacketsIn => (vec![], [0, n, 0]),
+            Counts::PacketsOut => (vec![], [0, 0, n]),
+            Counts::Answers => (vec![(Reason::NoFlow, n)], [0, 0, 0]),
+        };
+        let counted = rig.newly_counted();
+        ensure!(
+            (&counted, new) == (&reasons, totals),
+            "row \"{}\" {}: the counters say {counted:?} and {new:?} flows, packets in and out, \
+             instead of {reasons:?} and {totals:?}",
+            self.name,
+            self.family
+        );
+        Ok(spent_ns / f64::from(packets))
+    }
+}
+
+/// Flows, packets in and packets out of all backends.
+fn totals(rig: &Rig) -> [u64; 3] {
+    let mut totals = [0; 3];
+    for stats in (0..2 * BACKENDS).map(|backend_idx| rig.stats(backend_idx)) {
+        totals[0] += stats.flows;
+        totals[1] += stats.packets_in;
+        totals[2] += stats.packets_out;
+    }
+    totals
+}
+
+fn row(
+    name: &str,
+    family: Family,
+    direction: &'static str,
+    target: Option<f64>,
+    (rig, program): (usize, Option<&Rig>),
+    plan: &Plan<'_>,
+    counts: Counts,
+) -> Row {
+    let rewinder = Rewinder::load(plan, program.map(Rig::program_fd))
+        .unwrap_or_else(|error| panic!("row \"{name}\": {error:?}"));
+    Row {
+        name: name.to_owned(),
+        family: match family {
+            Family::V4 => "IPv4",
+            Family::V6 => "IPv6",
+        },
+        direction,
+        target,
+        rewinder,
+        rig,
+        counts,
+    }
+}
+
+/// Ten bytes of payload make an IPv4 frame of 64 bytes.
+fn from_client(family: Family) -> Packet {
+    let [client, vip, ..] = family.flow(0);
+    Packet::tcp(client, vip)
+        .macs(ROUTER, FRONT)
+        .flags(flag::PSH | flag::ACK)
+        .payload(b"ten bytes!")
+}
+
+fn baseline() -> Row {
+    let packet = from_client(Family::V4);
+    let plan = Plan {
+        packet: &packet,
+        left: &packet.clone().macs(FRONT, ROUTER),
+        verdict: Verdict::Tx,
+        flows: FEW.into(),
+        port_of: End::Source,
+    };
+    row(
+        BASELINE,
+        Family::V4,
+        "",
+        None,
+        (0, None),
+        &plan,
+        Counts::Nothing,
+    )
+}
+
+fn not_ours(rigs: &[Rig], family: Family) -> Row {
+    let packet = from_client(family).to(family.stranger());
+    let plan = Plan {
+        packet: &packet,
+        left: &packet,
+        verdict: Verdict::Pass,
+        flows: FEW.into(),
+        port_of: End::Source,
+    };
+    let counts = Counts::Reason(Reason::NotOurs);
+    row(
+        "not ours",
+        family,
+        "",
+        Some(2.0),
+        (0, Some(&rigs[0])),
+        &plan,
+        counts,
+    )
+}
+
+fn established(
+    rigs: &[Rig],
+    rig: usize,
+    name: &str,
+    target: Option<f64>,
+    family: Family,
+    flows: u32,
+    port_of: End,
+) -> Row {
+    let [client, vip, local, backend] = family.flow(0);
+    let packet = from_client(family);
+    let (direction, packet, left, counts) = match port_of {
+        End::Source => {
+            let left = packet.clone().from(local).to(backend).macs(BACK, PEER);
+            ("to backend", packet, left, Counts::PacketsIn)
+        }
+        End::Destination => {
+            let packet = packet.from(backend).to(local).macs(PEER, BACK);
+            let left = packet.clone().from(vip).to(client).macs(FRONT, ROUTER);
+            ("to client", packet, left, Counts::PacketsOut)
+        }
+    };
+    let plan = Plan {
+        packet: &packet,
+        left: &left.one_hop_less(),
+        verdict: Verdict::Tx,
+        flows: flows.into(),
+        port_of,
+    };
+    row(
+        name,
+        family,
+        direction,
+        target,
+        (rig, Some(&rigs[rig])),
+        &plan,
+        counts,
+    )
+}
+
+fn new_flow(rigs: &[Rig], family: Family) -> Row {
+    let [.., local, backend] = family.flow(0);
+    let syn = from_client(family).from(family.newcomer()).flags(flag::SYN);
+    let left = syn.clone().from(local).to(backend).macs(BACK, PEER);
+    let plan = Plan {
+        packet: &syn,
+        left: &left.one_hop_less(),
+        verdict: Verdict::Tx,
+        flows: EACH_NEW,
+        port_of: End::Source,
+    };
+    row(
+        "new flow (SYN, insert)",
+        family,
+        "to backend",
+        Some(18.0),
+        (0, Some(&rigs[0])),
+        &plan,
+        Counts::NewFlows,
+    )
+}
+
+/// Without payload, so that the answer is as long as what it answers.
+fn answer(rigs: &[Rig], family: Family) -> Row {
+    let (client, vip) = (family.newcomer(), family.vip());
+    let stray = Packet::tcp(client, vip)
+        .macs(ROUTER, FRONT)
+        .flags(flag::ACK)
+        .seq(1)
+        .ack(2);
+    let reset = Packet::tcp(vip, client)
+        .macs(FRONT, ROUTER)
+        .identification(0)
+        .flags(flag::RST)
+        .seq(2);
+    let plan = Plan {
+        packet: &stray,
+        left: &reset,
+        verdict: Verdict::Tx,
+        flows: 1,
+        port_of: End::Source,
+    };
+    row(
+        "no flow, answered with RST",
+        family,
+        "to client",
+        None,
+        (0, Some(&rigs[0])),
+        &plan,
+        Counts::Answers,
+    )
+}

@@ -1,0 +1,147 @@
+//! The tables that the rows are measured on: a service in each family with 32 backends, and a
+//! given number of established flows.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use lb_common::{
+    backend::{Backend, flows, state as backend_state},
+    flow::{side, state},
+};
+
+use crate::{
+    packet::{Mac, mac},
+    rig::{Entry, INGRESS, Rig, Sizes, Table, now_ns},
+};
+
+/// The client's router, our two interfaces, and all backends.
+pub const ROUTER: Mac = mac(1);
+pub const FRONT: Mac = mac(2);
+pub const BACK: Mac = mac(3);
+pub const PEER: Mac = mac(4);
+
+/// Ports that flow numbers are spread over; `rewind` knows this number too.
+const PORTS: u32 = 1 << 14;
+const FIRST_PORT: u16 = 16_384;
+/// Backends of each family.
+pub const BACKENDS: u32 = 32;
+
+/// An address family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    /// The address of a network and a number in it.
+    fn address(self, network: u16, number: u32) -> IpAddr {
+        match self {
+            Self::V4 => Ipv4Addr::from((u32::from(network) << 24) + number).into(),
+            Self::V6 => {
+                Ipv6Addr::from((0xfd00 << 112) + (u128::from(network) << 32) + u128::from(number))
+                    .into()
+            }
+        }
+    }
+
+    pub fn vip(self) -> SocketAddr {
+        SocketAddr::new(self.address(20, 1), 80)
+    }
+
+    /// Like the vip, but nothing of ours.
+    pub fn stranger(self) -> SocketAddr {
+        SocketAddr::new(self.address(21, 1), 80)
+    }
+
+    fn snat(self) -> IpAddr {
+        self.address(10, 5)
+    }
+
+    fn backend(self, number: u32) -> SocketAddr {
+        SocketAddr::new(self.address(11, number), 8_080)
+    }
+
+    fn first_backend_idx(self) -> u32 {
+        match self {
+            Self::V4 => 0,
+            Self::V6 => BACKENDS,
+        }
+    }
+
+    /// The first of 2^32 clients that have no flow yet.
+    pub fn newcomer(self) -> SocketAddr {
+        SocketAddr::new(self.address(128, 0), FIRST_PORT)
+    }
+
+    /// The four ends of flow number `flow`: client, vip, our address, backend.
+    pub fn flow(self, flow: u32) -> [SocketAddr; 4] {
+        let port = FIRST_PORT + (flow % PORTS) as u16;
+        [
+            SocketAddr::new(self.address(64, flow / PORTS), port),
+            self.vip(),
+            SocketAddr::new(self.snat(), port),
+            self.backend(flow / PORTS),
+        ]
+    }
+}
+
+/// A rig with both services and so many established flows in each family.
+pub fn rig(sizes: Sizes, established: u32) -> Rig {
+    assert!(
+        established <= PORTS * BACKENDS,
+        "each backend has {PORTS} flows"
+    );
+    let mut rig = Rig::load(sizes);
+    for (service_idx, family) in [(0, Family::V4), (1, Family::V6)] {
+        rig.snat(service_idx, family.snat());
+        rig.vip(family.vip(), service_idx);
+        rig.service(service_idx, BACKENDS);
+        let first = family.first_backend_idx();
+        for number in 0..BACKENDS {
+            rig.backend(
+                first + number,
+                Backend {
+                    address: Rig::address_words(family.backend(number).ip()),
+                    port_be: family.backend(number).port().to_be(),
+                    state: backend_state::UP,
+                    flows: flows::FORWARD,
+                    ifindex: INGRESS,
+                    peer_mac: PEER,
+                    local_mac: BACK,
+                    service_idx,
+                    snat_first: service_idx as u16,
+                    snat_count: 1,
+                    identity: u64::from(first + number) + 1,
+                    since_unix: 0,
+                },
+            );
+        }
+        rig.ring(service_idx, |slot| first + slot % BACKENDS);
+        rig.write_entries((0..established).flat_map(|flow| entries(family, flow)));
+    }
+    rig
+}
+
+/// Both entries of an established flow.
+fn entries(family: Family, flow: u32) -> [(SocketAddr, SocketAddr, Entry); 2] {
+    let [client, vip, local, backend] = family.flow(flow);
+    let entry = |source, destination, side| Entry {
+        table: Table::Confirmed,
+        source,
+        destination,
+        backend_idx: family.first_backend_idx() + flow / PORTS,
+        last_seen_ns: now_ns(),
+        state: state::ESTABLISHED,
+        side,
+        closed_by: 0,
+        flags: 0,
+        pending: 0,
+        ifindex: INGRESS,
+        local_mac: FRONT,
+        peer_mac: ROUTER,
+    };
+    [
+        (client, vip, entry(local, backend, side::CLIENT)),
+        (backend, local, entry(vip, client, side::BACKEND)),
+    ]
+}

@@ -1,0 +1,83 @@
+//! Packets built from named fields ([`Packet`]), and an oracle that judges frames without sharing
+//! any arithmetic with the builder or with the XDP program ([`oracle`]).
+
+mod builder;
+mod describe;
+mod extension;
+pub mod oracle;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+
+pub use builder::Packet;
+pub use describe::describe;
+pub use extension::{Extension, TcpOption};
+
+/// An Ethernet address.
+pub type Mac = [u8; 6];
+
+/// A locally administered MAC address that ends in `n`.
+#[must_use]
+pub const fn mac(n: u8) -> Mac {
+    [0x02, 0, 0, 0, 0, n]
+}
+
+/// Bytes of an Ethernet header without tags.
+pub const ETHERNET_LEN: usize = 14;
+
+/// EtherTypes (IEEE 802 numbers).
+pub mod ethertype {
+    pub const IPV4: u16 = 0x0800;
+    pub const ARP: u16 = 0x0806;
+    pub const VLAN: u16 = 0x8100;
+    pub const IPV6: u16 = 0x86dd;
+}
+
+/// IP protocol numbers, and IPv6 extension headers, which share their space.
+pub mod protocol {
+    pub const HOP_BY_HOP: u8 = 0;
+    pub const ICMP: u8 = 1;
+    pub const TCP: u8 = 6;
+    pub const UDP: u8 = 17;
+    pub const ROUTING: u8 = 43;
+    pub const FRAGMENT: u8 = 44;
+    pub const AUTHENTICATION: u8 = 51;
+    pub const ICMPV6: u8 = 58;
+    pub const DESTINATION: u8 = 60;
+}
+
+/// TCP flags, as the bits of byte 13 of the header (RFC 9293, section 3.1).
+pub mod flag {
+    pub const FIN: u8 = 0x01;
+    pub const SYN: u8 = 0x02;
+    pub const RST: u8 = 0x04;
+    pub const PSH: u8 = 0x08;
+    pub const ACK: u8 = 0x10;
+    pub const URG: u8 = 0x20;
+}
+
+/// A broadcast ARP request (RFC 826) for `wanted`, from `asker`; neither needs to be IPv4 for the
+/// purpose of looking unlike IP, so only IPv4 is accepted.
+///
+/// # Panics
+/// When either address is IPv6.
+#[must_use]
+pub fn arp_request(asker: SocketAddr, wanted: SocketAddr) -> Vec<u8> {
+    let (SocketAddr::V4(asker), SocketAddr::V4(wanted)) = (asker, wanted) else {
+        panic!("ARP is of IPv4 only");
+    };
+    let mut frame = Vec::new();
+    frame.extend([0xff; 6]);
+    frame.extend(mac(1));
+    frame.extend(ethertype::ARP.to_be_bytes());
+    frame.extend(1_u16.to_be_bytes()); // hardware: Ethernet
+    frame.extend(ethertype::IPV4.to_be_bytes());
+    frame.extend([6, 4]); // lengths of the two kinds of address
+    frame.extend(1_u16.to_be_bytes()); // operation: request
+    frame.extend(mac(1));
+    frame.extend(asker.ip().octets());
+    frame.extend([0; 6]);
+    frame.extend(wanted.ip().octets());
+    frame
+}

@@ -1,0 +1,191 @@
+//! The rig: the real XDP program, loaded but attached nowhere, its maps filled directly, driven
+//! packet by packet through `BPF_PROG_TEST_RUN`. Needs root. In such a run every packet arrives on
+//! interface 1, the loopback (net/bpf/test_run.c, `bpf_prog_test_run_xdp`).
+
+mod cpu;
+mod entry;
+mod flows;
+mod outcome;
+mod tables;
+
+use aya::{
+    Ebpf, EbpfLoader,
+    programs::{ProgramFd, TestRun as _, TestRunOptions, Xdp},
+};
+use lb_common::{names, reason::Reason, service::Settings};
+
+pub use cpu::pin_this_thread;
+pub use entry::{Entry, Table, now_ns};
+pub use outcome::{Outcome, Verdict};
+
+use crate::packet::Packet;
+
+/// The interface that packets of a test run arrive on.
+pub const INGRESS: u32 = 1;
+
+/// The longest frame that a test run takes without fragments of the buffer: a page less headroom
+/// and the kernel's bookkeeping.
+const FRAME_MAX: usize = 4096;
+
+/// Levels of aya-log: what is off is removed by the verifier.
+pub const LOG_NOTHING: u8 = 0;
+pub const LOG_EVERYTHING: u8 = 5;
+
+/// Lengths of the flow tables, of either family.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Entries for confirmed flows; each flow takes two.
+    pub flows: u32,
+    /// Entries for half-open flows; each flow takes two.
+    pub half_open: u32,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self {
+            flows: 4_096,
+            half_open: 8_192,
+        }
+    }
+}
+
+/// A loaded program with its maps.
+pub struct Rig {
+    ebpf: Ebpf,
+    settings: Settings,
+    /// Sums over all CPUs when last read, by reason.
+    reasons: Vec<u64>,
+}
+
+impl Rig {
+    /// Loads the program with empty tables and pins this thread to one CPU, because the kernel
+    /// keeps free entries of its hash tables, and we counters, by CPU.
+    ///
+    /// # Panics
+    /// When the kernel refuses; the message holds the verifier's log.
+    #[must_use]
+    pub fn load(sizes: Sizes) -> Self {
+        Self::load_logging(sizes, LOG_NOTHING)
+    }
+
+    /// The same with the program's log at one of aya-log's levels.
+    ///
+    /// # Panics
+    /// As [`Self::load`].
+    #[must_use]
+    pub fn load_logging(sizes: Sizes, log_level: u8) -> Self {
+        pin_this_thread();
+        let mut loader = EbpfLoader::new();
+        loader.override_global("AYA_LOG_LEVEL", &log_level, false);
+        for name in [names::FLOWS4, names::FLOWS6] {
+            loader.map_max_entries(name, sizes.flows);
+        }
+        for name in [names::HALF_OPEN4, names::HALF_OPEN6] {
+            loader.map_max_entries(name, sizes.half_open);
+        }
+        let mut ebpf = loader
+            .load(lb_userspace::datapath::OBJECT)
+            .unwrap_or_else(|error| panic!("cannot create the maps (are you root?): {error:?}"));
+        let program: &mut Xdp = ebpf
+            .program_mut(names::PROGRAM)
+            .expect("the object holds the program")
+            .try_into()
+            .expect("which is of type XDP");
+        program
+            .load()
+            .unwrap_or_else(|error| panic!("cannot load the program: {error:?}"));
+
+        let mut rig = Self {
+            ebpf,
+            settings: Settings::new(1_024, 31_744),
+            reasons: vec![0; Reason::ALL.len()],
+        };
+        rig.write_settings();
+        rig.reasons = rig.read_reasons();
+        rig
+    }
+
+    /// Instructions that the verifier looked at to accept the program.
+    ///
+    /// # Panics
+    /// On kernels before 5.16, which do not tell.
+    #[must_use]
+    pub fn verified_instructions(&self) -> u32 {
+        self.program()
+            .info()
+            .expect("a loaded program has info")
+            .verified_instruction_count()
+            .expect("the kernel tells since 5.16")
+    }
+
+    /// For tail calls into the program.
+    ///
+    /// # Panics
+    /// Never: the program is loaded.
+    #[must_use]
+    pub fn program_fd(&self) -> &ProgramFd {
+        self.program().fd().expect("the program is loaded")
+    }
+
+    /// Sends one packet through the program.
+    pub fn send(&mut self, packet: &Packet) -> Outcome {
+        self.send_frame(&packet.build())
+    }
+
+    /// Sends any bytes, at least 14 (the kernel's limit), through the program.
+    ///
+    /// # Panics
+    /// When the kernel does not take the frame.
+    pub fn send_frame(&mut self, frame: &[u8]) -> Outcome {
+        let mut out = vec![0; FRAME_MAX];
+        let (verdict, len) = self.run(frame, &mut out);
+        out.truncate(len);
+        Outcome {
+            sent: frame.to_vec(),
+            verdict,
+            frame: out,
+            counted: self.newly_counted(),
+        }
+    }
+
+    /// Sends any bytes and looks at nothing but the verdict: many times faster, for floods.
+    ///
+    /// # Panics
+    /// When the kernel does not take the frame.
+    pub fn fire(&self, frame: &[u8]) -> Verdict {
+        self.run(frame, &mut [0; FRAME_MAX]).0
+    }
+
+    fn run(&self, frame: &[u8], out: &mut [u8]) -> (Verdict, usize) {
+        let result = self
+            .program()
+            .test_run(TestRunOptions {
+                data_in: Some(frame),
+                data_out: Some(out),
+                ..TestRunOptions::default()
+            })
+            .unwrap_or_else(|error| panic!("a frame of {} bytes: {error}", frame.len()));
+        let verdict = Verdict::from(result.return_value);
+        (verdict, result.data_size_out as usize)
+    }
+
+    /// Which reasons were counted since the last call, and how often.
+    pub fn newly_counted(&mut self) -> Vec<(Reason, u64)> {
+        let now = self.read_reasons();
+        let before = std::mem::replace(&mut self.reasons, now);
+        Reason::ALL
+            .iter()
+            .zip(before.iter().zip(&self.reasons))
+            .filter(|(_, (before, now))| before != now)
+            .map(|(reason, (before, now))| (*reason, now - before))
+            .collect()
+    }
+
+    fn program(&self) -> &Xdp {
+        self.ebpf
+            .program(names::PROGRAM)
+            .expect("the object holds the program")
+            .try_into()
+            .expect("which is of type XDP")
+    }
+}

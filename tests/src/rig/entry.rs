@@ -1,0 +1,195 @@
+//! Entries of the flow tables in a form that does not depend on the address family.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use aya::Pod;
+use lb_common::{
+    Address, PROTOCOL_TCP, V4, V6,
+    flow::{Flow, FlowKey},
+    names,
+    service::VipKey,
+};
+use nix::time::{ClockId, clock_gettime};
+
+/// Where an entry lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    HalfOpen,
+    Confirmed,
+}
+
+/// One entry of a flow table: [`Flow`] with addresses for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub table: Table,
+    /// After the rewrite.
+    pub source: SocketAddr,
+    /// After the rewrite.
+    pub destination: SocketAddr,
+    pub backend_idx: u32,
+    pub last_seen_ns: u64,
+    pub state: u8,
+    pub side: u8,
+    pub closed_by: u8,
+    pub flags: u8,
+    pub pending: u32,
+    pub ifindex: u32,
+    pub local_mac: [u8; 6],
+    pub peer_mac: [u8; 6],
+}
+
+/// The clock of `last_seen_ns`, in the resolution that the program reads it.
+///
+/// # Panics
+/// Never: every Linux has this clock.
+#[must_use]
+pub fn now_ns() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).expect("every Linux has this clock");
+    now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64
+}
+
+/// What differs between the families: map names and the form of an address.
+pub(super) trait Family: Address + Pod {
+    const VIPS: &str;
+    const FLOWS: &str;
+    const HALF_OPEN: &str;
+
+    fn words(address: IpAddr) -> Self;
+    fn address(self) -> IpAddr;
+
+    fn table(table: Table) -> &'static str {
+        match table {
+            Table::HalfOpen => Self::HALF_OPEN,
+            Table::Confirmed => Self::FLOWS,
+        }
+    }
+}
+
+impl Family for V4 {
+    const VIPS: &str = names::VIPS4;
+    const FLOWS: &str = names::FLOWS4;
+    const HALF_OPEN: &str = names::HALF_OPEN4;
+
+    fn words(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => [u32::from_ne_bytes(address.octets())],
+            IpAddr::V6(_) => panic!("{address} is not IPv4"),
+        }
+    }
+
+    fn address(self) -> IpAddr {
+        Ipv4Addr::from(self[0].to_ne_bytes()).into()
+    }
+}
+
+impl Family for V6 {
+    const VIPS: &str = names::VIPS6;
+    const FLOWS: &str = names::FLOWS6;
+    const HALF_OPEN: &str = names::HALF_OPEN6;
+
+    fn words(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => panic!("{address} is not IPv6"),
+            IpAddr::V6(address) => {
+                let octets = address.octets();
+                std::array::from_fn(|word| {
+                    let word = &octets[word * 4..][..4];
+                    u32::from_ne_bytes(word.try_into().expect("four bytes"))
+                })
+            }
+        }
+    }
+
+    fn address(self) -> IpAddr {
+        let mut octets = [0; 16];
+        for (four, word) in octets.chunks_mut(4).zip(self) {
+            four.copy_from_slice(&word.to_ne_bytes());
+        }
+        Ipv6Addr::from(octets).into()
+    }
+}
+
+/// Evaluates an expression with `$family` as a name for [`V4`] or [`V6`], whichever an address is
+/// of.
+macro_rules! by_family {
+    ($address:expr, $family:ident => $body:expr) => {
+        if $address.is_ipv4() {
+            type $family = lb_common::V4;
+            $body
+        } else {
+            type $family = lb_common::V6;
+            $body
+        }
+    };
+}
+pub(super) use by_family;
+
+/// The address as maps without a family hold it: IPv4 in the first word.
+pub(super) fn four_words(address: IpAddr) -> [u32; 4] {
+    match address {
+        IpAddr::V4(_) => [V4::words(address)[0], 0, 0, 0],
+        IpAddr::V6(_) => V6::words(address),
+    }
+}
+
+/// The key of TCP packets from `source` to `destination`.
+pub(super) fn key<A: Family>(source: SocketAddr, destination: SocketAddr) -> FlowKey<A> {
+    FlowKey {
+        source: A::words(source.ip()),
+        destination: A::words(destination.ip()),
+        source_port_be: source.port().to_be(),
+        destination_port_be: destination.port().to_be(),
+        protocol: PROTOCOL_TCP.into(),
+    }
+}
+
+/// The key of a TCP vip.
+pub(super) fn vip_key<A: Family>(vip: SocketAddr) -> VipKey<A> {
+    VipKey {
+        address: A::words(vip.ip()),
+        port_be: vip.port().to_be(),
+        protocol: PROTOCOL_TCP,
+        pad: 0,
+    }
+}
+
+impl Entry {
+    pub(super) fn of<A: Family>(table: Table, flow: &Flow<A>) -> Self {
+        let end =
+            |address: A, port_be: u16| SocketAddr::new(address.address(), u16::from_be(port_be));
+        Self {
+            table,
+            source: end(flow.source, flow.source_port_be),
+            destination: end(flow.destination, flow.destination_port_be),
+            backend_idx: flow.backend_idx,
+            last_seen_ns: flow.last_seen_ns,
+            state: flow.state,
+            side: flow.side,
+            closed_by: flow.closed_by,
+            flags: flow.flags,
+            pending: flow.pending,
+            ifindex: flow.ifindex,
+            local_mac: flow.local_mac,
+            peer_mac: flow.peer_mac,
+        }
+    }
+
+    pub(super) fn flow<A: Family>(&self) -> Flow<A> {
+        Flow {
+            source: A::words(self.source.ip()),
+            destination: A::words(self.destination.ip()),
+            source_port_be: self.source.port().to_be(),
+            destination_port_be: self.destination.port().to_be(),
+            backend_idx: self.backend_idx,
+            last_seen_ns: self.last_seen_ns,
+            state: self.state,
+            side: self.side,
+            closed_by: self.closed_by,
+            flags: self.flags,
+            pending: self.pending,
+            ifindex: self.ifindex,
+            local_mac: self.local_mac,
+            peer_mac: self.peer_mac,
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Filling the maps, as the daemon would, and reading the counters.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
+};
+
+use aya::{
+    Pod,
+    maps::{Array, ArrayOfMaps, HashMap, MapData, PerCpuArray, PerCpuValues},
+    util::nr_cpus,
+};
+use lb_common::{
+    NO_BACKEND, RING_CHUNK, RING_CHUNKS, RING_SLOTS, RingChunk, RstBudget,
+    backend::{Backend, BackendStats},
+    names,
+    reason::Reason,
+    service::{Service, Settings, VipKey, mode},
+};
+
+use super::{
+    Rig,
+    entry::{Family as _, by_family, four_words, vip_key},
+};
+
+impl Rig {
+    /// The source ports of mode `nat`, for new flows and for replies.
+    ///
+    /// # Panics
+    /// When the range is empty.
+    pub fn ports(&mut self, ports: RangeInclusive<u16>) {
+        self.reply_ports(ports.clone());
+        self.settings.port_min = *ports.start();
+        self.settings.port_count = u16::try_from(ports.count()).expect("a range of ports");
+        assert_ne!(self.settings.port_count, 0, "there is a port");
+        self.write_settings();
+    }
+
+    /// The source ports to which replies may come.
+    pub fn reply_ports(&mut self, ports: RangeInclusive<u16>) {
+        self.settings.reply_port_min = *ports.start();
+        self.settings.reply_port_max = *ports.end();
+        self.write_settings();
+    }
+
+    /// A source address of mode `nat`.
+    pub fn snat(&mut self, snat_idx: u32, address: IpAddr) {
+        by_family!(address, A => self.settings.admit_snat(A::words(address)));
+        self.write_settings();
+        let mut snat: Array<_, [u32; 4]> = self.array(names::SNAT);
+        snat.set(snat_idx, four_words(address), 0)
+            .expect("snat takes its entries");
+    }
+
+    /// A TCP vip of a service.
+    pub fn vip(&mut self, vip: SocketAddr, service_idx: u32) {
+        by_family!(vip, A => {
+            let key = vip_key::<A>(vip);
+            self.settings.admit_vip(&key);
+            let map = self.ebpf.map_mut(A::VIPS).expect("vips exist");
+            HashMap::<_, VipKey<A>, u32>::try_from(map)
+                .expect("vips are a hash of indices")
+                .insert(key, service_idx, 0)
+                .expect("vips have room");
+        });
+        self.write_settings();
+    }
+
+    /// A service of mode `nat`.
+    pub fn service(&mut self, service_idx: u32, eligible: u32) {
+        let mut services: Array<_, Service> = self.array(names::SERVICES);
+        let service = Service {
+            eligible,
+            mode: mode::NAT,
+            pad: [0; 3],
+            identity: 1 + u64::from(service_idx),
+        };
+        services
+            .set(service_idx, service, 0)
+            .expect("services take their entries");
+    }
+
+    /// A service's ring, replaced whole.
+    ///
+    /// # Panics
+    /// When the kernel refuses the ring.
+    pub fn ring(&mut self, service_idx: u32, backend_of_slot: impl Fn(u32) -> u32) {
+        let mut ring = Array::<MapData, RingChunk>::create(RING_CHUNKS, 0).expect("a ring is made");
+        for chunk in 0..RING_CHUNKS {
+            let slots: RingChunk = std::array::from_fn(|place| {
+                let slot = chunk * RING_CHUNK + place as u32;
+                if slot < RING_SLOTS {
+                    backend_of_slot(slot)
+                } else {
+                    NO_BACKEND
+                }
+            });
+            ring.set(chunk, slots, 0).expect("the ring has this chunk");
+        }
+        let rings = self.ebpf.map_mut(names::RINGS).expect("rings exist");
+        ArrayOfMaps::<_, Array<MapData, RingChunk>>::try_from(rings)
+            .expect("rings are an array of arrays")
+            .set(service_idx, &ring, 0)
+            .expect("rings take a ring of the right length");
+    }
+
+    /// An address as [`Backend::address`] holds it.
+    #[must_use]
+    pub fn address_words(address: IpAddr) -> [u32; 4] {
+        four_words(address)
+    }
+
+    /// A backend.
+    pub fn backend(&mut self, backend_idx: u32, backend: Backend) {
+        let mut backends: Array<_, Backend> = self.array(names::BACKENDS);
+        backends
+            .set(backend_idx, backend, 0)
+            .expect("backends take their entries");
+    }
+
+    /// Changes a backend in place.
+    pub fn change_backend(&mut self, backend_idx: u32, change: impl FnOnce(&mut Backend)) {
+        let backends: Array<_, Backend> = self.array(names::BACKENDS);
+        let mut backend = backends.get(&backend_idx, 0).expect("it is within bounds");
+        change(&mut backend);
+        self.backend(backend_idx, backend);
+    }
+
+    /// Writes a backend a second time, under another index.
+    ///
+    /// # Panics
+    /// When there is no such backend.
+    pub fn copy_backend(&mut self, from_idx: u32, to_idx: u32) {
+        let backends: Array<_, Backend> = self.array(names::BACKENDS);
+        let backend = backends.get(&from_idx, 0).expect("it is within bounds");
+        self.backend(to_idx, backend);
+    }
+
+    /// Sets every bit of the filter, so that each packet calls for a lookup.
+    pub fn admit_everything(&mut self) {
+        self.settings.filter.fill(u64::MAX);
+        self.write_settings();
+    }
+
+    /// Leaves every CPU this many resets to send; it earns more from now on.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    pub fn reset_budget(&mut self, tokens: u64) {
+        let map = self
+            .ebpf
+            .map_mut(names::RST_BUDGET)
+            .expect("the budget exists");
+        let budget = RstBudget {
+            tokens,
+            refilled_ns: super::now_ns(),
+        };
+        let cpus = nr_cpus().expect("the kernel knows its CPUs");
+        PerCpuArray::<_, RstBudget>::try_from(map)
+            .expect("the budget is kept per CPU")
+            .set(
+                0,
+                PerCpuValues::try_from(vec![budget; cpus]).expect("one value for each CPU"),
+                0,
+            )
+            .expect("the budget has one entry");
+    }
+
+    /// A backend's counters, summed over the CPUs.
+    ///
+    /// # Panics
+    /// When there is no such backend.
+    #[must_use]
+    pub fn stats(&self, backend_idx: u32) -> BackendStats {
+        let map = self
+            .ebpf
+            .map(names::BACKEND_STATS)
+            .expect("counters of backends exist");
+        let per_cpu = PerCpuArray::<_, BackendStats>::try_from(map)
+            .expect("they are kept per CPU")
+            .get(&backend_idx, 0)
+            .expect("it is within bounds");
+        let mut sum = BackendStats::default();
+        for stats in per_cpu.iter() {
+            sum.flows += stats.flows;
+            sum.packets_in += stats.packets_in;
+            sum.bytes_in += stats.bytes_in;
+            sum.packets_out += stats.packets_out;
+            sum.bytes_out += stats.bytes_out;
+        }
+        sum
+    }
+
+    pub(super) fn read_reasons(&self) -> Vec<u64> {
+        let map = self.ebpf.map(names::REASONS).expect("reasons exist");
+        let counters = PerCpuArray::<_, u64>::try_from(map).expect("they are kept per CPU");
+        Reason::ALL
+            .iter()
+            .map(|reason| {
+                let per_cpu = counters.get(&(*reason as u32), 0);
+                per_cpu.expect("every reason has a slot").iter().sum()
+            })
+            .collect()
+    }
+
+    pub(super) fn write_settings(&mut self) {
+        let settings = self.settings;
+        let mut map: Array<_, Settings> = self.array(names::SETTINGS);
+        map.set(0, settings, 0).expect("settings have one entry");
+    }
+
+    fn array<T: Pod>(&mut self, name: &str) -> Array<&mut MapData, T> {
+        let map = self.ebpf.map_mut(name);
+        map.unwrap_or_else(|| panic!("the object has no map {name}"))
+            .try_into()
+            .unwrap_or_else(|error| panic!("map {name}: {error}"))
+    }
+}

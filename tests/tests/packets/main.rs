@@ -1,0 +1,17 @@
+//! Packets through the real XDP program, one by one: input, expected verdict, expected bytes,
+//! expected counters. Each runs in IPv4 and in IPv6. Needs root; touches no interface.
+
+mod backends;
+mod checksums;
+mod closing;
+mod established;
+mod fragments;
+mod full_tables;
+mod handshake;
+mod new_flows;
+mod not_ours;
+mod ports;
+mod resets;
+mod scene;
+mod truncated;
+mod verifier;

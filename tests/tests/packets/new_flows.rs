@@ -1,0 +1,206 @@
+//! A SYN for a vip opens a flow toward the backend that the service's ring names.
+
+use lb_common::{
+    RING_SLOTS,
+    flow::{FlowKey, side},
+    hash,
+    reason::Reason,
+};
+use lb_tests::{
+    packet::TcpOption,
+    rig::{INGRESS, Table, now_ns},
+};
+
+use crate::scene::{FRONT, ROUTER, Scene, backend_mac};
+
+#[test]
+fn a_syn_reaches_the_backend_from_an_address_of_ours() {
+    for mut scene in Scene::both() {
+        scene.rig.ports(2_000..=2_999);
+        let syn = scene.syn(scene.client).options(&TcpOption::of_a_syn());
+        let outcome = scene.rig.send(&syn);
+        let sent = outcome.counts(&[Reason::FlowNew]).segment();
+        assert_eq!(sent.source.ip(), scene.snat, "{outcome}");
+        assert!((2_000..3_000).contains(&sent.source.port()), "{outcome}");
+        let expected = syn
+            .from(sent.source)
+            .to(scene.backend(0))
+            .macs(crate::scene::BACK, backend_mac(0))
+            .one_hop_less();
+        outcome.transmitted_as(&expected);
+    }
+}
+
+#[test]
+fn a_syn_makes_two_half_open_entries() {
+    for mut scene in Scene::both() {
+        let before_ns = now_ns();
+        let connection = scene.open(scene.client);
+        assert_eq!(
+            scene.state(&connection),
+            Some((Table::HalfOpen, "half_open"))
+        );
+        let forth = scene.rig.entry(scene.client, scene.vip).unwrap();
+        let back = scene
+            .rig
+            .entry(connection.backend, connection.local)
+            .unwrap();
+        assert_eq!(
+            (forth.source, forth.destination, forth.side),
+            (connection.local, connection.backend, side::CLIENT)
+        );
+        assert_eq!(
+            (back.source, back.destination, back.side),
+            (scene.vip, scene.client, side::BACKEND)
+        );
+        for entry in [forth, back] {
+            assert_eq!((entry.peer_mac, entry.local_mac), (ROUTER, FRONT));
+            assert_eq!((entry.ifindex, entry.backend_idx), (INGRESS, 0));
+            assert!((before_ns..=now_ns()).contains(&entry.last_seen_ns));
+        }
+    }
+}
+
+#[test]
+fn a_repeated_syn_keeps_backend_and_port() {
+    for mut scene in Scene::both() {
+        let connection = scene.open(scene.client);
+        scene.add_backend(1);
+        scene.rig.ring(0, |_| 1);
+        let syn = scene.syn(scene.client);
+        for _ in 0..3 {
+            let expected = scene.as_backend_sees(&connection, syn.clone());
+            scene.rig.send(&syn).transmitted_as(&expected).counts(&[]);
+        }
+        assert_eq!(
+            scene.state(&connection),
+            Some((Table::HalfOpen, "half_open"))
+        );
+    }
+}
+
+/// RFC 7413: data in a SYN. RFC 3168: ECE and CWR set in a SYN.
+#[test]
+fn a_syn_with_data_and_ecn_flags_is_a_syn() {
+    for mut scene in Scene::both() {
+        let syn = scene
+            .syn(scene.client)
+            .payload(b"GET / HTTP/1.0\r\n\r\n")
+            .flags(0xc2);
+        let sent = scene
+            .rig
+            .send(&syn)
+            .counts(&[Reason::FlowNew])
+            .transmitted();
+        assert_eq!(
+            (sent.flags, sent.payload.len()),
+            (0xc2, 18),
+            "both untouched"
+        );
+    }
+}
+
+#[test]
+fn the_ring_slot_of_the_flow_hash_decides() {
+    for mut scene in Scene::both() {
+        scene.add_backend(1);
+        let key_slot = |client, vip| slot_of(client, vip);
+        let slot = key_slot(scene.client, scene.vip);
+        scene.rig.ring(0, |s| u32::from(s == slot));
+        assert_eq!(scene.open(scene.client).backend_idx, 1);
+        for n in 0..20 {
+            assert_eq!(scene.open(scene.other_client(n)).backend_idx, 0);
+        }
+    }
+}
+
+#[test]
+fn flows_spread_as_the_ring_does() {
+    for mut scene in Scene::both() {
+        scene.add_backend(1);
+        scene.rig.ring(0, |slot| u32::from(slot % 4 == 0));
+        let flows = 2_000;
+        let second: u32 = (0..flows)
+            .map(|n| scene.open(scene.other_client(n)).backend_idx)
+            .sum();
+        // A quarter: 500, with a standard deviation of 19.
+        assert!((400..600).contains(&second), "{second} of {flows}");
+        assert_eq!(scene.rig.stats(1).flows, u64::from(second));
+    }
+}
+
+#[test]
+fn each_vip_has_its_own_service() {
+    for mut scene in Scene::both() {
+        let mut tls = scene.vip;
+        tls.set_port(443);
+        let mut alias = scene.vip;
+        alias.set_ip(scene.stranger());
+        scene.rig.vip(tls, 7);
+        scene.rig.vip(alias, 0);
+        scene.rig.service(7, 1);
+        scene.add_backend(1);
+        scene.rig.ring(7, |_| 1);
+        for (vip, backend_idx) in [(scene.vip, 0), (tls, 1), (alias, 0)] {
+            scene.vip = vip;
+            assert_eq!(
+                scene.open(scene.client).backend_idx,
+                backend_idx,
+                "by {vip}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_slot_of_a_backend_that_just_went_down_gives_way_to_another() {
+    for mut scene in Scene::both() {
+        scene.add_backend(1);
+        scene.rig.ring(0, |slot| slot % 2);
+        scene.rig.change_backend(1, |backend| {
+            backend.state = lb_common::backend::state::DOWN;
+        });
+        let mut opened = 0;
+        for n in 0..200 {
+            let outcome = scene.rig.send(&scene.syn(scene.other_client(n)));
+            if outcome.counted == [(Reason::FlowNew, 1)] {
+                opened += 1;
+                assert_eq!(outcome.transmitted().destination, scene.backend(0));
+            } else {
+                // Half the slots are the dead backend's: eight tries may all meet it.
+                outcome.counts(&[Reason::NoBackend]);
+            }
+        }
+        assert!(opened > 190, "{opened} of 200");
+    }
+}
+
+/// The slot that lb-common's hash, which both sides share, gives a client.
+fn slot_of(client: std::net::SocketAddr, vip: std::net::SocketAddr) -> u32 {
+    let (source, destination) = (
+        lb_tests::rig::Rig::address_words(client.ip()),
+        lb_tests::rig::Rig::address_words(vip.ip()),
+    );
+    let (source_port_be, destination_port_be) = (client.port().to_be(), vip.port().to_be());
+    let protocol = lb_common::PROTOCOL_TCP.into();
+    let hash = if client.is_ipv4() {
+        hash::flow(&FlowKey {
+            source: [source[0]],
+            destination: [destination[0]],
+            source_port_be,
+            destination_port_be,
+            protocol,
+        })
+    } else {
+        hash::flow(&FlowKey {
+            source,
+            destination,
+            source_port_be,
+            destination_port_be,
+            protocol,
+        })
+    };
+    let slot = hash::slot(hash);
+    assert!(slot < RING_SLOTS);
+    slot
+}

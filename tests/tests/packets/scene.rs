@@ -1,0 +1,262 @@
+//! The scene of most fixtures: one client, one vip of one service, its backends, and the balancer
+//! between them, in either address family.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use lb_common::{
+    backend::{Backend, flows, state as backend_state},
+    flow::state,
+    reason::Reason,
+};
+use lb_tests::{
+    packet::{Mac, Packet, flag::*, mac},
+    rig::{INGRESS, Rig, Sizes, Table},
+};
+
+/// MAC addresses: the client's router and our interface toward it.
+pub const ROUTER: Mac = mac(1);
+pub const FRONT: Mac = mac(2);
+/// Our interface toward the backends.
+pub const BACK: Mac = mac(3);
+
+/// First sequence numbers of the two ends.
+pub const CLIENT_ISN: u32 = 1_000;
+pub const BACKEND_ISN: u32 = 5_000;
+
+pub struct Scene {
+    pub rig: Rig,
+    pub client: SocketAddr,
+    pub vip: SocketAddr,
+    pub snat: IpAddr,
+    v6: bool,
+}
+
+/// A connection through the balancer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connection {
+    pub client: SocketAddr,
+    /// Our end toward the backend.
+    pub local: SocketAddr,
+    pub backend: SocketAddr,
+    pub backend_idx: u32,
+}
+
+impl Scene {
+    /// The scene in each family, with one backend that is up.
+    pub fn both() -> [Self; 2] {
+        Self::sized(Sizes::default())
+    }
+
+    /// The same with tables of other lengths.
+    pub fn sized(sizes: Sizes) -> [Self; 2] {
+        [false, true].map(|v6| Self::new(v6, sizes))
+    }
+
+    fn new(v6: bool, sizes: Sizes) -> Self {
+        let address = |text4: &str, text6: &str| -> IpAddr {
+            (if v6 { text6 } else { text4 })
+                .parse()
+                .expect("these are addresses")
+        };
+        let mut scene = Self {
+            rig: Rig::load(sizes),
+            client: SocketAddr::new(address("198.51.100.7", "2001:db8:c::7"), 40_000),
+            vip: SocketAddr::new(address("203.0.113.10", "2001:db8::10"), 80),
+            snat: address("10.0.0.5", "fd00::5"),
+            v6,
+        };
+        scene.rig.snat(0, scene.snat);
+        scene.rig.vip(scene.vip, 0);
+        scene.rig.service(0, 1);
+        scene.add_backend(0);
+        scene.rig.ring(0, |_| 0);
+        scene
+    }
+
+    /// Makes a backend that is up, not yet in the ring.
+    pub fn add_backend(&mut self, backend_idx: u32) {
+        let backend = backend_at(self.backend(backend_idx), backend_idx);
+        self.rig.backend(backend_idx, backend);
+    }
+
+    /// Where backend number `backend_idx` listens.
+    pub fn backend(&self, backend_idx: u32) -> SocketAddr {
+        let host = 11 + backend_idx as u16;
+        let address = if self.v6 {
+            IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, host))
+        } else {
+            IpAddr::V4(Ipv4Addr::new(10, 0, (host >> 8) as u8, host as u8))
+        };
+        SocketAddr::new(address, 8_080)
+    }
+
+    /// One of some 60,000 clients.
+    pub fn other_client(&self, n: u16) -> SocketAddr {
+        let address = if self.v6 {
+            IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xc, 0, 0, 0, 1, n))
+        } else {
+            IpAddr::V4(Ipv4Addr::new(192, 0, (n >> 8) as u8, n as u8))
+        };
+        SocketAddr::new(address, 1024 + n)
+    }
+
+    /// An address that is nobody's here.
+    pub fn stranger(&self) -> IpAddr {
+        if self.v6 {
+            "2001:db8:f::f".parse().expect("this is an address")
+        } else {
+            "203.0.113.99".parse().expect("this is an address")
+        }
+    }
+
+    /// A SYN from `client` to the vip.
+    pub fn syn(&self, client: SocketAddr) -> Packet {
+        Packet::tcp(client, self.vip)
+            .macs(ROUTER, FRONT)
+            .seq(CLIENT_ISN)
+    }
+
+    /// Sends a SYN, which must open a flow.
+    #[track_caller]
+    pub fn open(&mut self, client: SocketAddr) -> Connection {
+        let outcome = self.rig.send(&self.syn(client));
+        assert!(
+            outcome.counted.contains(&(Reason::FlowNew, 1)),
+            "a new flow\n{outcome}"
+        );
+        let sent = outcome.segment();
+        self.connection(client, sent.source, sent.destination)
+    }
+
+    /// Opens a flow and confirms it.
+    #[track_caller]
+    pub fn establish(&mut self, client: SocketAddr) -> Connection {
+        let connection = self.open(client);
+        let syn_ack = self.syn_ack(&connection);
+        self.rig.send(&syn_ack).transmitted();
+        let ack = self.by_client(&connection);
+        self.rig
+            .send(&ack)
+            .counts(&[Reason::FlowConfirmed])
+            .transmitted();
+        connection
+    }
+
+    fn connection(&self, client: SocketAddr, local: SocketAddr, backend: SocketAddr) -> Connection {
+        let backend_idx = (0..100)
+            .find(|idx| self.backend(*idx) == backend)
+            .unwrap_or_else(|| panic!("{backend} is no backend"));
+        Connection {
+            client,
+            local,
+            backend,
+            backend_idx,
+        }
+    }
+
+    /// The backend's answer to the SYN.
+    pub fn syn_ack(&self, connection: &Connection) -> Packet {
+        self.by_backend(connection)
+            .flags(SYN | ACK)
+            .seq(BACKEND_ISN)
+    }
+
+    /// An ACK of the client, as it arrives: the first after the SYN, unless changed.
+    pub fn by_client(&self, connection: &Connection) -> Packet {
+        Packet::tcp(connection.client, self.vip)
+            .macs(ROUTER, FRONT)
+            .seq(CLIENT_ISN + 1)
+            .ack(BACKEND_ISN + 1)
+            .flags(ACK)
+    }
+
+    /// An ACK of the backend, as it arrives.
+    pub fn by_backend(&self, connection: &Connection) -> Packet {
+        Packet::tcp(connection.backend, connection.local)
+            .macs(backend_mac(connection.backend_idx), BACK)
+            .seq(BACKEND_ISN + 1)
+            .ack(CLIENT_ISN + 1)
+            .flags(ACK)
+    }
+
+    /// What the backend must get for a packet of the client.
+    pub fn as_backend_sees(&self, connection: &Connection, packet: Packet) -> Packet {
+        packet
+            .from(connection.local)
+            .to(connection.backend)
+            .macs(BACK, backend_mac(connection.backend_idx))
+            .one_hop_less()
+    }
+
+    /// What the client must get for a packet of the backend.
+    pub fn as_client_sees(&self, connection: &Connection, packet: Packet) -> Packet {
+        packet
+            .from(self.vip)
+            .to(connection.client)
+            .macs(FRONT, ROUTER)
+            .one_hop_less()
+    }
+
+    /// Sends a packet of the client, which the backend must get.
+    #[track_caller]
+    pub fn client_sends(&mut self, connection: &Connection, packet: Packet) {
+        let outcome = self.rig.send(&packet);
+        let expected = self.as_backend_sees(connection, packet);
+        outcome.transmitted_as(&expected).transmitted();
+    }
+
+    /// Sends a packet of the backend, which the client must get.
+    #[track_caller]
+    pub fn backend_sends(&mut self, connection: &Connection, packet: Packet) {
+        let outcome = self.rig.send(&packet);
+        let expected = self.as_client_sees(connection, packet);
+        outcome.transmitted_as(&expected).transmitted();
+    }
+
+    /// Table and state of the flow, which must be the same in both directions.
+    #[track_caller]
+    pub fn state(&self, connection: &Connection) -> Option<(Table, &'static str)> {
+        let forth = self.rig.entry(connection.client, self.vip);
+        let back = self.rig.entry(connection.backend, connection.local);
+        let summary = |entry: lb_tests::rig::Entry| (entry.table, state::name(entry.state));
+        let (forth, back) = (forth.map(summary), back.map(summary));
+        assert_eq!(forth, back, "both directions agree");
+        forth
+    }
+
+    /// Makes both directions of a flow look as if their last packet had passed that long ago.
+    pub fn age(&mut self, connection: &Connection, seconds: u64) {
+        let vip = self.vip;
+        for (from, to) in [
+            (connection.client, vip),
+            (connection.backend, connection.local),
+        ] {
+            self.rig.change_entry(from, to, |entry| {
+                entry.last_seen_ns = entry.last_seen_ns.saturating_sub(seconds * 1_000_000_000);
+            });
+        }
+    }
+}
+
+/// A backend that is up and listens there.
+pub fn backend_at(address: SocketAddr, backend_idx: u32) -> Backend {
+    Backend {
+        address: Rig::address_words(address.ip()),
+        port_be: address.port().to_be(),
+        state: backend_state::UP,
+        flows: flows::FORWARD,
+        ifindex: INGRESS,
+        peer_mac: backend_mac(backend_idx),
+        local_mac: BACK,
+        service_idx: 0,
+        snat_first: 0,
+        snat_count: 1,
+        identity: 1 + u64::from(backend_idx),
+        since_unix: 0,
+    }
+}
+
+/// The MAC address of backend number `backend_idx`.
+pub fn backend_mac(backend_idx: u32) -> Mac {
+    mac(100 + backend_idx as u8)
+}
