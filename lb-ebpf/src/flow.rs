@@ -154,7 +154,8 @@ pub fn advance<F: Family>(
                 confirmed: true,
             };
         }
-    } else if segment.is_syn_ack() && found.entry.state <= state::SYN_ACKED {
+    } else if segment.is_syn_ack() && !found.confirmed && found.entry.state != state::ESTABLISHED {
+        // Even after a RST: that may have been the answer to a straggler of the connection before.
         found.entry.state = state::SYN_ACKED;
         if let Some(client) = &mut twin {
             client.state = state::SYN_ACKED;
@@ -165,7 +166,7 @@ pub fn advance<F: Family>(
     let entry = found.entry;
     if segment.has(tcp_flag::RST) {
         entry.state = state::RESET;
-    } else if segment.has(tcp_flag::FIN) {
+    } else if segment.has(tcp_flag::FIN) && entry.state >= state::ESTABLISHED {
         if entry.closed_by == 0 && from == side::BACKEND {
             entry.flags |= flag::BACKEND_CLOSED_FIRST;
         }
