@@ -38,6 +38,13 @@ pub mod mode {
     pub const NAT: u8 = 1;
 }
 
+/// Flags of the settings.
+pub mod setting {
+    /// Packets that leave by the interface they came by are redirected to it instead of answered
+    /// with XDP_TX. On a veth pair XDP_TX wakes only a receiver that runs XDP itself.
+    pub const REDIRECT_BACK: u32 = 1;
+}
+
 /// Bits of the filter that answers "can this packet be ours?" without a table.
 pub const FILTER_BITS: usize = 32_768;
 const FILTER_WORDS: usize = FILTER_BITS / 64;
@@ -54,11 +61,14 @@ pub struct Settings {
     /// flows live that were opened under another range. Host byte order.
     pub reply_port_min: u16,
     pub reply_port_max: u16,
+    /// Bits of [`setting`].
+    pub flags: u32,
+    pub pad: u32,
     /// One bit for each vip ([`hash::vip_bit`]) and each source address ([`hash::snat_bit`]).
     /// A clear bit proves that a packet is not ours; a set one calls for a lookup.
     pub filter: [u64; FILTER_WORDS],
 }
-const _: () = assert!(size_of::<Settings>() == 8 + FILTER_BITS / 8);
+const _: () = assert!(size_of::<Settings>() == 16 + FILTER_BITS / 8);
 
 impl Settings {
     /// Settings with this range of source ports (`port_count` at least 1), under which no packet
@@ -70,6 +80,8 @@ impl Settings {
             port_count,
             reply_port_min: port_min,
             reply_port_max: port_min + (port_count - 1),
+            flags: 0,
+            pad: 0,
             filter: [0; FILTER_WORDS],
         }
     }

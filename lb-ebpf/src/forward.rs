@@ -1,9 +1,15 @@
 //! Sending a rewritten segment on its way: next hop, hop limit, verdict.
 
 use aya_ebpf::{bindings::xdp_action, helpers::bpf_redirect, programs::XdpContext};
-use lb_common::{backend::Backend, flow::Flow, reason::Reason};
+use lb_common::{
+    backend::Backend,
+    flow::Flow,
+    reason::Reason,
+    service::{Settings, setting},
+};
 
 use crate::{
+    maps,
     packet::{Ethernet, Segment, copy_mac},
     rewrite::Readdress,
 };
@@ -14,6 +20,7 @@ use crate::{
 #[inline(always)]
 pub fn to_backend<F: Readdress>(
     ctx: &XdpContext,
+    settings: &Settings,
     segment: &mut Segment<'_, F>,
     backend: &Backend,
 ) -> Result<u32, Reason> {
@@ -22,19 +29,29 @@ pub fn to_backend<F: Readdress>(
     }
     F::decrement_hops(segment.ip);
     address(segment.ethernet, &backend.peer_mac, &backend.local_mac);
-    Ok(out_of(ctx, backend.ifindex))
+    Ok(out_of(ctx, settings, backend.ifindex))
 }
 
 /// Toward the client, by the next hop learned from its packets.
 #[inline(always)]
 pub fn to_client<F: Readdress>(
     ctx: &XdpContext,
+    settings: &Settings,
     segment: &mut Segment<'_, F>,
     flow: &Flow<F::Address>,
 ) -> u32 {
     F::decrement_hops(segment.ip);
     address(segment.ethernet, &flow.peer_mac, &flow.local_mac);
-    out_of(ctx, flow.ifindex)
+    out_of(ctx, settings, flow.ifindex)
+}
+
+/// Back to where the frame came from.
+#[inline(always)]
+pub fn back(ctx: &XdpContext) -> u32 {
+    match maps::SETTINGS.get(0) {
+        Some(settings) => out_of(ctx, settings, ctx.ingress_ifindex() as u32),
+        None => xdp_action::XDP_TX,
+    }
 }
 
 #[inline(always)]
@@ -44,8 +61,8 @@ fn address(ethernet: &mut Ethernet, destination: &[u8; 6], source: &[u8; 6]) {
 }
 
 #[inline(always)]
-fn out_of(ctx: &XdpContext, ifindex: u32) -> u32 {
-    if ifindex == ctx.ingress_ifindex() as u32 {
+fn out_of(ctx: &XdpContext, settings: &Settings, ifindex: u32) -> u32 {
+    if ifindex == ctx.ingress_ifindex() as u32 && settings.flags & setting::REDIRECT_BACK == 0 {
         xdp_action::XDP_TX
     } else {
         // SAFETY: a helper without memory arguments.

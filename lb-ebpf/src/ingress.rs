@@ -7,6 +7,7 @@ use lb_common::{
     backend,
     flow::{FlowKey, side},
     reason::Reason,
+    service::Settings,
 };
 
 use crate::{
@@ -43,7 +44,7 @@ fn balance<F: Readdress>(ctx: &XdpContext, mut segment: Segment<'_, F>) -> Resul
         if segment.fragment {
             return Err(Reason::Fragment);
         }
-        if let Some(verdict) = follow(ctx, &mut segment, &key, found, now_ns)? {
+        if let Some(verdict) = follow(ctx, settings, &mut segment, &key, found, now_ns)? {
             return Ok(verdict);
         }
     }
@@ -71,13 +72,14 @@ fn balance<F: Readdress>(ctx: &XdpContext, mut segment: Segment<'_, F>) -> Resul
     );
     stats::packet(choice.backend_idx, side::CLIENT, segment.frame_length);
     rewrite::readdress(&mut segment, entry);
-    forward::to_backend(ctx, &mut segment, choice.backend)
+    forward::to_backend(ctx, settings, &mut segment, choice.backend)
 }
 
 /// A segment of a known flow. `None`: the flow is over, and the segment stands alone.
 #[inline(always)]
 fn follow<F: Readdress>(
     ctx: &XdpContext,
+    settings: &Settings,
     segment: &mut Segment<'_, F>,
     key: &FlowKey<F::Address>,
     mut found: Found<F>,
@@ -115,8 +117,8 @@ fn follow<F: Readdress>(
     stats::packet(entry.backend_idx, from, segment.frame_length);
     rewrite::readdress(segment, entry);
     if from == side::CLIENT {
-        forward::to_backend(ctx, segment, backend).map(Some)
+        forward::to_backend(ctx, settings, segment, backend).map(Some)
     } else {
-        Ok(Some(forward::to_client(ctx, segment, entry)))
+        Ok(Some(forward::to_client(ctx, settings, segment, entry)))
     }
 }

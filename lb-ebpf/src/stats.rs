@@ -6,7 +6,7 @@ use lb_common::{
     reason::{Kind, Reason},
 };
 
-use crate::{answer, maps};
+use crate::{answer, forward, maps};
 
 /// Ends a packet that was not simply forwarded: answers where the reason asks for it, counts, and
 /// says what becomes of the frame.
@@ -19,7 +19,7 @@ pub fn conclude(ctx: &XdpContext, reason: Reason) -> u32 {
     count(reason);
     match reason.kind() {
         Kind::Drop => xdp_action::XDP_DROP,
-        Kind::Answer => xdp_action::XDP_TX,
+        Kind::Answer => forward::back(ctx),
         Kind::Pass | Kind::Event => xdp_action::XDP_PASS,
     }
 }

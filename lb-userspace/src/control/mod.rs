@@ -147,6 +147,8 @@ pub struct Control {
     next_hops: HashMap<IpAddr, NextHop>,
     /// Why there is no next hop, for addresses that have none.
     unreachable: HashMap<IpAddr, String>,
+    /// Some interface of the configuration is one end of a veth pair.
+    on_veth: bool,
 
     report: Report,
     /// Removed backends that a sweep found without flows; the second time they are freed.
@@ -255,6 +257,7 @@ impl Control {
             config: &self.config,
             health: &health,
             next_hops: &self.next_hops,
+            on_veth: self.on_veth,
         };
         let desired = tables::compute(&inputs, &self.applied, &mut self.ids, &mut self.rings)?;
         let changes = difference(&self.applied, &desired);

@@ -32,12 +32,14 @@ impl Control {
         }
 
         let before = std::mem::replace(&mut self.config, config);
+        let on_veth = links.iter().any(|link| link.veth);
+        let was_on_veth = std::mem::replace(&mut self.on_veth, on_veth);
         if let Err(error) = self.apply() {
-            self.put_back(before);
+            self.put_back(before, was_on_veth);
             return Err(CommandError::Reload(error.to_string()));
         }
         if let Err(error) = self.attach_all(&links) {
-            self.put_back(before);
+            self.put_back(before, was_on_veth);
             return Err(CommandError::Reload(error.to_string()));
         }
         self.look_after();
@@ -52,8 +54,9 @@ impl Control {
         })
     }
 
-    fn put_back(&mut self, before: Config) {
+    fn put_back(&mut self, before: Config, was_on_veth: bool) {
         self.config = before;
+        self.on_veth = was_on_veth;
         if let Err(error) = self.apply() {
             error!("the tables could not be put back as they were: {error}");
         }

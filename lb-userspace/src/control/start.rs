@@ -130,6 +130,7 @@ impl Control {
             watcher: Watcher::spawn(net_in)?,
             next_hops: HashMap::new(),
             unreachable: HashMap::new(),
+            on_veth: links.iter().any(|link| link.veth),
             report: Report::default(),
             unused: BTreeSet::new(),
             rules,

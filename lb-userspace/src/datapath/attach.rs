@@ -1,7 +1,7 @@
 //! Attaching the program to interfaces by pinned links, which outlive the daemon, and replacing it
 //! atomically on links that an earlier daemon left.
 
-use std::{collections::BTreeSet, fs, io, os::fd::AsFd as _};
+use std::{collections::BTreeSet, io, os::fd::AsFd as _};
 
 use aya::programs::{
     ProgramError, XdpMode,
@@ -10,7 +10,7 @@ use aya::programs::{
 };
 use tracing::{info, warn};
 
-use super::{Datapath, error::DatapathError, program_mut, sys};
+use super::{Datapath, error::DatapathError, pins, program_mut, sys};
 
 /// Where in the network stack the program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,13 +206,7 @@ impl Datapath {
     fn detach(&mut self, interface: &str) -> Result<(), DatapathError> {
         self.attached.remove(interface);
         let path = self.pins.link(interface);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(DatapathError::Folder {
-                path,
-                source: error,
-            }),
-            _ => Ok(()),
-        }
+        pins::remove_link(&path).map_err(|source| DatapathError::Folder { path, source })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    os::fd::AsFd as _,
     path::{Path, PathBuf},
 };
 
@@ -12,7 +13,7 @@ use nix::{
     sys::statfs::{FsType, statfs},
 };
 
-use super::error::DatapathError;
+use super::{error::DatapathError, sys};
 
 /// `BPF_FS_MAGIC` (include/uapi/linux/magic.h).
 const BPF_FS_MAGIC: FsType = FsType(0xcafe_4a11);
@@ -159,13 +160,18 @@ impl Pins {
             // Links first: without them no packet comes to a program whose maps go.
             objects.sort_by_key(|path| !file_name(path).starts_with(LINK_PREFIX));
             for path in objects {
-                if let Some(name) = file_name(&path).strip_prefix(LINK_PREFIX) {
-                    interfaces.push(name.replace(':', "."));
-                }
-                fs::remove_file(&path).map_err(|error| at(&path, error))?;
+                let removed = match file_name(&path).strip_prefix(LINK_PREFIX) {
+                    Some(name) => {
+                        interfaces.push(name.replace(':', "."));
+                        remove_link(&path)
+                    }
+                    None => fs::remove_file(&path),
+                };
+                removed.map_err(|error| at(&path, error))?;
             }
             fs::remove_dir(&folder).map_err(|error| at(&folder, error))?;
         }
+        interfaces.sort();
         umount2(&self.root, MntFlags::empty())
             .map_err(|errno| at(&self.root, io::Error::from(errno)))?;
         Ok(interfaces)
@@ -173,6 +179,18 @@ impl Pins {
 }
 
 const LINK_PREFIX: &str = "link_";
+
+/// Takes a pinned link's program off its interface and removes the pin; that there is none is no
+/// error.
+pub fn remove_link(path: &Path) -> io::Result<()> {
+    match sys::open_pin(path) {
+        // A link whose interface is gone has nothing to take off.
+        Ok(link) => drop(sys::detach_link(link.as_fd())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    fs::remove_file(path)
+}
 
 /// What a pinned map must be.
 pub struct Expected {

@@ -18,6 +18,8 @@ use std::{
 
 use aya::Pod;
 
+/// `BPF_LINK_DETACH`: kernel 5.9.
+const BPF_LINK_DETACH: libc::c_long = 34;
 /// Commands of `bpf(2)` (include/uapi/linux/bpf.h, enum bpf_cmd).
 const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
 const BPF_OBJ_GET: libc::c_long = 7;
@@ -60,6 +62,12 @@ struct PathAttr {
     pathname: u64,
     bpf_fd: u32,
     file_flags: u32,
+}
+
+/// `bpf_attr.link_detach`.
+#[repr(C)]
+struct LinkDetachAttr {
+    link_fd: u32,
 }
 
 /// `bpf_attr.info`.
@@ -222,6 +230,17 @@ pub fn open_pin(path: &Path) -> io::Result<OwnedFd> {
     let fd = i32::try_from(fd).expect("file descriptors are 32 bits wide");
     // SAFETY: the kernel just made this descriptor for us, and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Takes a link's program off at once. Closing the last reference does it too, but later, from a
+/// work queue of the kernel's.
+///
+/// # Errors
+/// What the kernel says.
+pub fn detach_link(link: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attr = LinkDetachAttr { link_fd: raw(link) };
+    // SAFETY: the attribute holds no pointer.
+    unsafe { bpf(BPF_LINK_DETACH, &mut attr) }.map(drop)
 }
 
 /// What a link joins.

@@ -1,7 +1,7 @@
 //! The interfaces of this host.
 
 use rtnetlink::packet_route::link::{
-    LinkAttribute, LinkFlags, LinkLayerType, LinkMessage, LinkXdp, XdpAttached,
+    InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp, XdpAttached,
 };
 
 use super::kernel::Requests;
@@ -21,6 +21,8 @@ pub struct Link {
     /// Whether neighbours on it are asked for their MAC addresses: Ethernet, neither loopback
     /// nor point-to-point, ARP not switched off.
     pub resolves: bool,
+    /// It is one end of a veth pair.
+    pub veth: bool,
     /// Where an XDP program is attached to it, if one is.
     pub xdp: Option<Xdp>,
 }
@@ -69,6 +71,7 @@ impl Link {
             up: flags.contains(LinkFlags::Up),
             resolves: message.header.link_layer_type == LinkLayerType::Ether
                 && !flags.intersects(no_arp),
+            veth: false,
             xdp: None,
         };
         for attribute in &message.attributes {
@@ -76,6 +79,9 @@ impl Link {
                 LinkAttribute::IfName(name) => link.name.clone_from(name),
                 LinkAttribute::Address(mac) => link.mac = mac.as_slice().try_into().ok(),
                 LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+                LinkAttribute::LinkInfo(parts) => {
+                    link.veth = parts.contains(&LinkInfo::Kind(InfoKind::Veth));
+                }
                 LinkAttribute::Xdp(parts) => link.xdp = parts.iter().find_map(Xdp::from_part),
                 _ => {}
             }

@@ -19,7 +19,7 @@ use std::{
 use lb_common::{
     PROTOCOL_TCP, RING_SLOTS, V4, V6,
     backend::{self, Backend},
-    service::{Service, Settings, VipKey, mode},
+    service::{Service, Settings, VipKey, mode, setting},
 };
 
 use self::{ids::Ids, maglev::Member};
@@ -85,6 +85,8 @@ pub struct Inputs<'a> {
     pub health: &'a HashMap<u64, Health>,
     /// By backend address; one that is missing is unknown.
     pub next_hops: &'a HashMap<IpAddr, NextHop>,
+    /// Some interface of the configuration is one end of a veth pair.
+    pub on_veth: bool,
 }
 
 /// A table has no room for what the configuration asks.
@@ -131,7 +133,7 @@ pub fn compute(
 ) -> Result<Tables, TableError> {
     let config = inputs.config;
     let mut desired = Tables::empty();
-    desired.settings = Box::new(settings(config, applied));
+    desired.settings = Box::new(settings(inputs, applied));
 
     for service in &config.services {
         for family in [Family::Inet, Family::Inet6] {
@@ -231,9 +233,12 @@ fn protocol_number(protocol: Protocol) -> u8 {
     }
 }
 
-fn settings(config: &Config, applied: &Tables) -> Settings {
-    let ports = config.snat.ports;
-    let mut settings = Settings::new(ports.first, ports.last - ports.first + 1);
+fn settings(inputs: &Inputs<'_>, applied: &Tables) -> Settings {
+    let ports = inputs.config.snat.ports;
+    let mut settings = Settings::new(ports.first, ports.count());
+    if inputs.on_veth {
+        settings.flags |= setting::REDIRECT_BACK;
+    }
     // Flows of removed backends, vips and port ranges still have packets coming.
     if !applied.backends.is_empty() {
         let before = &applied.settings;

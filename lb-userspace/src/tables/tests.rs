@@ -93,6 +93,7 @@ impl World {
             config: &self.config,
             health: &self.health,
             next_hops: &self.next_hops,
+            on_veth: false,
         };
         let desired = compute(&inputs, &self.applied, &mut self.ids, &mut self.rings)
             .expect("the tables have room");

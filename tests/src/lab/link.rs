@@ -158,6 +158,10 @@ fn cable(one: (&Namespace, &str), other: (&Namespace, &str)) {
                 "ethtool", "-K", interface, "gro", "on", "tx", "off", "tso", "off", "gso", "off",
             ]);
         });
+    }
+    // Only now: a veth decides when it goes up whether frames may be redirected to it, by whether
+    // its peer has GRO on at that moment.
+    for (namespace, interface) in [one, other] {
         ip_in(namespace, &format!("link set {interface} up\n"));
     }
 }

@@ -26,6 +26,7 @@ fn on_link(source: &str) -> Vec<RouteAttribute> {
 
 fn link() -> Link {
     Link {
+        veth: false,
         xdp: None,
         name: "eth0".into(),
         ifindex: 3,
