@@ -4,6 +4,7 @@
 mod machine;
 mod report;
 mod rewinder;
+mod row;
 mod rows;
 mod tables;
 
@@ -11,7 +12,8 @@ use anyhow::{Result, ensure};
 
 pub use machine::Machine;
 pub use report::{Measured, Report};
-use rows::{BASELINE, Row};
+use row::Row;
+use rows::BASELINE;
 
 /// What to measure, and how long.
 #[derive(Clone, Debug)]

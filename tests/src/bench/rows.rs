@@ -1,11 +1,11 @@
 //! What is measured: each row is one kind of packet, on one rig, with what must come of it.
 
-use anyhow::{Context as _, Result, ensure};
-use lb_common::{RST_PER_SECOND, reason::Reason};
+use lb_common::reason::Reason;
 
 use super::{
     rewinder::{End, Plan, Rewinder},
-    tables::{self, BACK, BACKENDS, FRONT, Family, PEER, ROUTER},
+    row::{Counts, Row},
+    tables::{self, BACK, FRONT, Family, PEER, ROUTER},
 };
 use crate::{
     packet::{Packet, flag},
@@ -22,30 +22,6 @@ const MANY: u32 = 524_288;
 
 /// Half-open entries by default (`limits.half_open`), two for each flow.
 const HALF_OPEN: u32 = 2 * 65_536;
-
-/// A row of the table.
-pub struct Row {
-    pub name: String,
-    pub family: &'static str,
-    pub direction: &'static str,
-    /// Most times the baseline that it may take.
-    pub target: Option<f64>,
-    rewinder: Rewinder,
-    rig: usize,
-    counts: Counts,
-}
-
-/// Which counters prove that the packets were what the row says.
-#[derive(Clone, Copy)]
-enum Counts {
-    Nothing,
-    Reason(Reason),
-    NewFlows,
-    PacketsIn,
-    PacketsOut,
-    /// Answers are limited: as many as the budget holds at a time.
-    Answers,
-}
 
 /// The rigs that the rows are measured on: tables of the default length with 64k flows, and larger
 /// ones with 512k.
@@ -80,68 +56,6 @@ pub fn all(rigs: &[Rig]) -> Vec<Row> {
     rows.extend(both.map(|family| new_flow(rigs, family)));
     rows.extend(both.map(|family| answer(rigs, family)));
     rows
-}
-
-impl Row {
-    /// Sends so many packets and returns the nanoseconds that one took.
-    pub fn measure(&mut self, rigs: &mut [Rig], packets: u32) -> Result<f64> {
-        let rig = &mut rigs[self.rig];
-        if !matches!(self.counts, Counts::Answers) {
-            return self.series(rig, packets);
-        }
-        let series = packets.div_ceil(RST_PER_SECOND as u32);
-        let mut total = 0.0;
-        for _ in 0..series {
-            rig.reset_budget(RST_PER_SECOND);
-            total += self.series(rig, RST_PER_SECOND as u32)?;
-        }
-        Ok(total / f64::from(series))
-    }
-
-    fn series(&mut self, rig: &mut Rig, packets: u32) -> Result<f64> {
-        rig.newly_counted();
-        let before = totals(rig);
-        let spent_ns = self.rewinder.run(packets).with_context(|| {
-            let Self {
-                name,
-                family,
-                direction,
-                ..
-            } = self;
-            format!("row \"{name}\" {family} {direction}")
-        })?;
-        let after = totals(rig);
-        let new = [0, 1, 2].map(|at| after[at] - before[at]);
-        let n = u64::from(packets);
-        let (reasons, totals) = match self.counts {
-            Counts::Nothing => (vec![], [0, 0, 0]),
-            Counts::Reason(reason) => (vec![(reason, n)], [0, 0, 0]),
-            Counts::NewFlows => (vec![(Reason::FlowNew, n)], [n, n, 0]),
-            Counts::PacketsIn => (vec![], [0, n, 0]),
-            Counts::PacketsOut => (vec![], [0, 0, n]),
-            Counts::Answers => (vec![(Reason::NoFlow, n)], [0, 0, 0]),
-        };
-        let counted = rig.newly_counted();
-        ensure!(
-            (&counted, new) == (&reasons, totals),
-            "row \"{}\" {}: the counters say {counted:?} and {new:?} flows, packets in and out, \
-             instead of {reasons:?} and {totals:?}",
-            self.name,
-            self.family
-        );
-        Ok(spent_ns / f64::from(packets))
-    }
-}
-
-/// Flows, packets in and packets out of all backends.
-fn totals(rig: &Rig) -> [u64; 3] {
-    let mut totals = [0; 3];
-    for stats in (0..2 * BACKENDS).map(|backend_idx| rig.stats(backend_idx)) {
-        totals[0] += stats.flows;
-        totals[1] += stats.packets_in;
-        totals[2] += stats.packets_out;
-    }
-    totals
 }
 
 fn row(

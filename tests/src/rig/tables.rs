@@ -15,7 +15,7 @@ use lb_common::{
     backend::{Backend, BackendStats},
     names,
     reason::Reason,
-    service::{Service, Settings, VipKey, mode},
+    service::{Service, Settings, VipKey, mode, setting},
 };
 
 use super::{
@@ -40,6 +40,12 @@ impl Rig {
     pub fn reply_ports(&mut self, ports: RangeInclusive<u16>) {
         self.settings.reply_port_min = *ports.start();
         self.settings.reply_port_max = *ports.end();
+        self.write_settings();
+    }
+
+    /// Redirects what leaves by the interface it came by, instead of `XDP_TX`.
+    pub fn redirect_back(&mut self) {
+        self.settings.flags |= setting::REDIRECT_BACK;
         self.write_settings();
     }
 

@@ -6,7 +6,7 @@ use lb_common::{
     reason::Reason,
 };
 use lb_tests::{
-    packet::mac,
+    packet::{flag::*, mac},
     rig::{Rig, Verdict},
 };
 
@@ -25,6 +25,25 @@ fn a_backend_behind_another_interface_gets_its_packets_redirected() {
             .macs(BACK, crate::scene::backend_mac(0))
             .one_hop_less();
         outcome.redirected_as(&expected);
+    }
+}
+
+/// On a veth pair `XDP_TX` may not wake the receiver: there everything is redirected.
+#[test]
+fn packets_are_redirected_back_where_they_shall() {
+    for mut scene in Scene::both() {
+        let connection = scene.establish(scene.client);
+        scene.rig.redirect_back();
+        let forth = scene.by_client(&connection).payload(b"data");
+        let expected = scene.as_backend_sees(&connection, forth.clone());
+        scene.rig.send(&forth).redirected_as(&expected);
+        let back = scene.by_backend(&connection).payload(b"data");
+        let expected = scene.as_client_sees(&connection, back.clone());
+        scene.rig.send(&back).redirected_as(&expected);
+        let stray = scene.syn(scene.other_client(1)).flags(ACK);
+        let outcome = scene.rig.send(&stray);
+        outcome.verdict(Verdict::Redirect).counts(&[Reason::NoFlow]);
+        assert_eq!(outcome.segment().flags, RST, "\n{outcome}");
     }
 }
 

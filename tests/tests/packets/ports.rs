@@ -278,3 +278,22 @@ fn ports_of_living_flows_are_never_given_out_however_quiet() {
         }
     }
 }
+
+/// The entry for replies was evicted, and its port went to another client: what the first client
+/// still sends must not reach the second one's connection.
+#[test]
+fn a_flow_that_lost_its_port_sends_nothing_from_it() {
+    for mut scene in Scene::both() {
+        scene.rig.ports(5_000..=5_000);
+        let lost = scene.open(scene.other_client(0));
+        scene.rig.delete_entry(lost.backend, lost.local);
+        let new = scene.establish(scene.other_client(1));
+        assert_eq!(new.local, lost.local);
+        let stray = scene.by_client(&lost).payload(b"not of this connection");
+        scene.rig.send(&stray).counts(&[Reason::NoFlow]);
+        let again = scene.syn(lost.client);
+        scene.rig.send(&again).dropped(Reason::PortsExhausted);
+        scene.client_sends(&new, scene.by_client(&new));
+        scene.backend_sends(&new, scene.by_backend(&new));
+    }
+}

@@ -184,6 +184,27 @@ fn flows_of_a_dead_backend_are_reset_from_either_side() {
 }
 
 #[test]
+fn flows_of_other_backends_do_not_notice_a_death() {
+    for mut scene in Scene::both() {
+        scene.add_backend(1);
+        let doomed = scene.establish(scene.other_client(0));
+        scene.rig.ring(0, |_| 1);
+        let lucky = scene.establish(scene.other_client(1));
+        scene.rig.change_backend(0, |backend| {
+            backend.state = backend_state::DOWN;
+            backend.flows = flows::RESET;
+        });
+        for _ in 0..3 {
+            let data = scene.by_client(&doomed).payload(b"data");
+            scene.rig.send(&data).counts(&[Reason::BackendDown]);
+            scene.client_sends(&lucky, scene.by_client(&lucky));
+            scene.backend_sends(&lucky, scene.by_backend(&lucky));
+        }
+        assert_eq!(scene.state(&lucky), Some((Table::Confirmed, "established")));
+    }
+}
+
+#[test]
 fn half_open_flows_of_a_dead_backend_are_reset_too() {
     for mut scene in Scene::both() {
         let connection = scene.open(scene.client);
