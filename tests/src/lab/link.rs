@@ -134,7 +134,8 @@ impl Wiring {
 
 /// A veth pair between two namespaces, with what XDP on veth needs at both ends: GRO on, because a
 /// veth takes redirected frames only when the receiving end has NAPI; checksums and segments
-/// complete, because an XDP program sees packets as they are, not as an offload would make them.
+/// complete, because an XDP program sees packets as they are, not as an offload would make them. One
+/// queue each way, because with several a packet may overtake the one before it.
 fn cable(one: (&Namespace, &str), other: (&Namespace, &str)) {
     let ((near, near_name), (far, far_name)) = (one, other);
     process::must_run(&[
@@ -144,6 +145,10 @@ fn cable(one: (&Namespace, &str), other: (&Namespace, &str)) {
         near_name,
         "netns",
         near.name(),
+        "numtxqueues",
+        "1",
+        "numrxqueues",
+        "1",
         "type",
         "veth",
         "peer",
@@ -151,6 +156,10 @@ fn cable(one: (&Namespace, &str), other: (&Namespace, &str)) {
         far_name,
         "netns",
         far.name(),
+        "numtxqueues",
+        "1",
+        "numrxqueues",
+        "1",
     ]);
     for (namespace, interface) in [one, other] {
         namespace.inside(|| {
