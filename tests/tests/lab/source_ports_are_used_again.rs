@@ -41,7 +41,9 @@ fn the_same_port_a_thousand_times() {
 }
 
 /// One exchange from port 5555. The server closes first, so that TIME-WAIT is the backend's; the
-/// client then closes too, or resets before it has heard of that.
+/// client then closes too, or resets. It waits for the server's FIN either way: while that is being
+/// sent, Linux holds what arrives for the old socket, the next SYN included, and drops it with the
+/// socket.
 fn one_connection(by_reset: bool) -> Result<(), Box<dyn std::error::Error>> {
     use std::{io::Read as _, os::fd::AsRawFd as _};
 
@@ -70,11 +72,7 @@ fn one_connection(by_reset: bool) -> Result<(), Box<dyn std::error::Error>> {
         std::thread::yield_now();
     }
     let mut stream = std::net::TcpStream::from(fd);
-    if by_reset {
-        stream.read_exact(&mut [0; 5])?;
-    } else {
-        stream.read_to_end(&mut Vec::new())?;
-    }
+    stream.read_to_end(&mut Vec::new())?;
     Ok(())
 }
 
