@@ -2,7 +2,6 @@
 //! one, rewrite, forward. Both directions come by here.
 
 use aya_ebpf::{helpers::bpf_ktime_get_coarse_ns, programs::XdpContext};
-use aya_log_ebpf::debug;
 use lb_common::{
     backend,
     flow::{FlowKey, side},
@@ -62,14 +61,6 @@ fn balance<F: Readdress>(ctx: &XdpContext, mut segment: Segment<'_, F>) -> Resul
     }
     let ifindex = ctx.ingress_ifindex() as u32;
     let entry = select::open(&segment, &key, settings, &choice, ifindex, now_ns)?;
-    // Off unless the daemon asks for it when it loads the program; the verifier then removes it.
-    debug!(
-        ctx,
-        "new flow from port {} to backend {}, as port {}",
-        u16::from_be(key.source_port_be),
-        choice.backend_idx,
-        u16::from_be(entry.source_port_be)
-    );
     stats::packet(choice.backend_idx, side::CLIENT, segment.frame_length);
     rewrite::readdress(&mut segment, entry);
     forward::to_backend(ctx, settings, &mut segment, choice.backend)

@@ -329,6 +329,7 @@ fn payload(tcp: &Tcp, before_tcp: u32, ip_length: u32, frame_length: u32) -> Res
 
 /// The header at `offset`, if the frame reaches its end.
 #[inline(always)]
+#[expect(clippy::mut_from_ref, reason = "the context only points at the frame")]
 pub fn view<T>(ctx: &XdpContext, offset: usize) -> Result<&mut T, Reason> {
     let start = ctx.data() + offset;
     if start + size_of::<T>() > ctx.data_end() {

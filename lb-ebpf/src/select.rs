@@ -3,6 +3,7 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::bpf_loop;
+use aya_log_ebpf::debug;
 use lb_common::{
     Address as _, NO_BACKEND,
     backend::{self, Backend},
@@ -268,6 +269,16 @@ extern "C" fn try_pair<F: Family>(attempt: u32, _context: *mut c_void) -> i64 {
     }
     if flow::claim::<F>(&draft.replies_key, &draft.replies) {
         draft.claimed = 1;
+        // Off unless the daemon asks for it when it loads the program; the verifier then removes
+        // it. It stands here, in a function of its own, because its code beside that of every
+        // packet would cost each 8 ns even so.
+        debug!(
+            (),
+            "new flow from port {} to backend {}, as port {}",
+            u16::from_be(draft.replies.destination_port_be),
+            draft.client.backend_idx,
+            u16::from_be(draft.replies_key.destination_port_be)
+        );
         return DONE;
     }
     ON

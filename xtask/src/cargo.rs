@@ -9,6 +9,8 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::setup::{self, Need};
+
 /// Runs cargo to its end; fails when it does.
 pub(crate) fn run(words: &[&str]) -> Result<()> {
     let status = command(&program())
@@ -16,6 +18,40 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
         .status()
         .context("cannot start cargo")?;
     ensure!(status.success(), "cargo {} failed", words.join(" "));
+    Ok(())
+}
+
+/// Sets the host up, builds a program of the lab and the balancer in release, and runs it.
+pub(crate) fn build_and_run(program: &str, words: &[String]) -> Result<()> {
+    ensure!(
+        setup::is_root(),
+        "cargo xtask {program} loads an XDP program and makes network namespaces, which needs \
+         root: run this again as root"
+    );
+    setup::ensure(Need::Lab)?;
+    run(&[
+        "build",
+        "--release",
+        "--locked",
+        "--package",
+        "lb-userspace",
+        "--package",
+        "lb-tests",
+        "--bin",
+        "divvy",
+        "--bin",
+        program,
+    ])?;
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    let path = ebpf_build::workspace_root()
+        .join(target)
+        .join("release")
+        .join(program);
+    let status = command(&path)
+        .args(words)
+        .status()
+        .with_context(|| format!("cannot start {}", path.display()))?;
+    ensure!(status.success(), "the {program} failed ({status})");
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod cargo;
 mod demo;
 mod setup;
@@ -34,6 +35,12 @@ enum Verb {
     },
     /// Show real clients being balanced over real servers, with figures. Needs root.
     Demo,
+    /// Measure: `bench packet` prints nanoseconds a packet. Needs root.
+    Bench {
+        /// Handed on to the program that measures, such as `packet --rounds 3`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        words: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -55,5 +62,6 @@ fn run(verb: Verb) -> Result<()> {
         }
         Verb::Test { filter } => test::run(filter.as_deref()),
         Verb::Demo => demo::run(),
+        Verb::Bench { words } => bench::run(&words),
     }
 }

@@ -19,6 +19,9 @@ use crate::{
     tables::backend_identity,
 };
 
+/// Where a status tells of a backend index: the service's place and the backend's in it.
+type Places = HashMap<u32, (usize, usize)>;
+
 impl Control {
     pub(super) fn answer_status(&self, reply: oneshot::Sender<Result<Status, CommandError>>) {
         let (mut status, places) = match self.status() {
@@ -77,7 +80,7 @@ impl Control {
     }
 
     /// Everything but the counts from the flow tables, and where in it each backend index stands.
-    fn status(&self) -> Result<(Status, HashMap<u32, (usize, usize)>), CommandError> {
+    fn status(&self) -> Result<(Status, Places), CommandError> {
         let index_of: HashMap<u64, u32> = (self.applied.backends.iter())
             .map(|(idx, backend)| (backend.identity, *idx))
             .collect();
