@@ -35,7 +35,8 @@ enum Verb {
     },
     /// Show real clients being balanced over real servers, with figures. Needs root.
     Demo,
-    /// Measure: `bench packet` prints nanoseconds a packet. Needs root.
+    /// Measure: `bench packet` prints nanoseconds a packet, `bench ring` the time to fill a ring.
+    /// Needs root.
     Bench {
         /// Handed on to the program that measures, such as `packet --rounds 3`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
