@@ -53,7 +53,20 @@ pub fn all(rigs: &[Rig]) -> Vec<Row> {
             }
         }
     }
-    rows.extend(both.map(|family| new_flow(rigs, family)));
+    for family in both {
+        let room = Counts::NewFlowsWithRoom(family.vip().ip());
+        rows.push(new_flow(
+            rigs,
+            family,
+            "new flow, 64k flows",
+            Some(18.0),
+            room,
+        ));
+    }
+    for family in both {
+        let text = "new flow, half-open table full";
+        rows.push(new_flow(rigs, family, text, None, Counts::NewFlows));
+    }
     rows.extend(both.map(|family| answer(rigs, family)));
     rows
 }
@@ -173,7 +186,7 @@ fn established(
     )
 }
 
-fn new_flow(rigs: &[Rig], family: Family) -> Row {
+fn new_flow(rigs: &[Rig], family: Family, text: &str, target: Option<f64>, counts: Counts) -> Row {
     let [.., local, backend] = family.flow(0);
     let syn = from_client(family).from(family.newcomer()).flags(flag::SYN);
     let left = syn.clone().from(local).to(backend).macs(BACK, PEER);
@@ -185,13 +198,13 @@ fn new_flow(rigs: &[Rig], family: Family) -> Row {
         port_of: End::Source,
     };
     row(
-        "new flow (SYN, insert)",
+        text,
         family,
         "to backend",
-        Some(18.0),
+        target,
         (0, Some(&rigs[0])),
         &plan,
-        Counts::NewFlows,
+        counts,
     )
 }
 

@@ -128,4 +128,23 @@ impl Rig {
                 .collect()
         })
     }
+
+    /// Empties the half-open table of the family that `family` is of.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    pub fn clear_half_open(&mut self, family: IpAddr) {
+        by_family!(family, A => {
+            let map = self.ebpf.map_mut(A::table(Table::HalfOpen)).expect("flow tables exist");
+            let mut map = HashMap::<_, FlowKey<A>, Flow<A>>::try_from(map)
+                .expect("flow tables are hashes of flows");
+            let keys: Vec<FlowKey<A>> = map
+                .keys()
+                .collect::<Result<_, _>>()
+                .expect("nobody else changes the table");
+            for key in &keys {
+                map.remove(key).expect("the entry was there just now");
+            }
+        });
+    }
 }
