@@ -1,16 +1,21 @@
-//! A client may use the same source port again at once, and closed connections leave their source
-//! ports to new ones: no failure, no second's wait for a repeated SYN.
+//! A client may use the same source port again at once, without failure and without a second's wait
+//! for a repeated SYN; and closed connections leave their source ports to new ones.
 
 use std::time::{Duration, Instant};
 
 use lb_tests::lab::{EchoServer, Lab, Load, Manner, URL4, VIP4};
-use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, setsockopt, socket,
-    sockopt::{Linger, ReuseAddr},
+use nix::{
+    sched::{CpuSet, sched_setaffinity},
+    sys::socket::{
+        AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, setsockopt, socket,
+        sockopt::{Linger, ReuseAddr},
+    },
+    unistd::Pid,
 };
 
 #[test]
 fn the_same_port_a_thousand_times() {
+    stay_on_one_processor();
     let lab = Lab::routed("same_port").backends(3).start();
     let _servers: Vec<EchoServer> = (lab.backends().iter())
         .map(|backend| EchoServer::start(backend.host(), 700, Manner::CloseFirst))
@@ -40,10 +45,18 @@ fn the_same_port_a_thousand_times() {
     );
 }
 
+/// Keeps this thread, and those it starts, on one processor: client and servers then take turns.
+/// While a server's system call holds a socket on another processor, Linux queues what arrives for it,
+/// the SYN of the next connection included, and drops that with the socket. With or without a
+/// balancer the client then waits a second.
+fn stay_on_one_processor() {
+    let mut first = CpuSet::new();
+    first.set(0).expect("there is a first processor");
+    sched_setaffinity(Pid::from_raw(0), &first).expect("allowed for one's own thread");
+}
+
 /// One exchange from port 5555. The server closes first, so that TIME-WAIT is the backend's; the
-/// client then closes too, or resets. It waits for the server's FIN either way: while that is being
-/// sent, Linux holds what arrives for the old socket, the next SYN included, and drops it with the
-/// socket.
+/// client waits for that, then closes too, or resets.
 fn one_connection(by_reset: bool) -> Result<(), Box<dyn std::error::Error>> {
     use std::{io::Read as _, os::fd::AsRawFd as _};
 
@@ -86,6 +99,7 @@ fn more_connections_than_ports_one_after_the_other() {
     let load = Load::on(URL4).clients(4).per_second(100).from(lab.client());
     load.wait_for(1_000);
     let report = load.stop();
+    // A repeated SYN is allowed here: a backend that closed first holds TIME-WAIT for the port, and
+    // accepts another client's SYN there only if its timestamps happen to be newer.
     assert_eq!(report.failed().len(), 0, "{report}");
-    assert!(report.slowest() < Duration::from_millis(900), "{report}");
 }
