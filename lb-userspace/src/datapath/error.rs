@@ -21,7 +21,7 @@ pub enum DatapathError {
     NotPermitted,
     #[error(
         "the kernel refused the XDP program: {reason}; divvy needs Linux 6.1 or newer with \
-         CONFIG_BPF_SYSCALL and CONFIG_XDP_SOCKETS' XDP support, this is {kernel}"
+         CONFIG_BPF_SYSCALL and CONFIG_BPF_JIT, this is {kernel}"
     )]
     Load { reason: String, kernel: String },
     #[error(
