@@ -10,12 +10,13 @@
 
 pub mod backend;
 pub mod flow;
+pub mod half_open;
 pub mod hash;
 pub mod reason;
 pub mod service;
 
 /// Version of everything that is pinned. It names the folder of the pins (`bpf/v<layout>`).
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// Most backends over all services together: the length of the maps `backends` and
 /// `backend_stats`.
@@ -65,6 +66,8 @@ pub mod names {
     pub const BACKEND_STATS: &str = "backend_stats";
     pub const REASONS: &str = "reasons";
     pub const RST_BUDGET: &str = "rst_budget";
+    /// Set when the program is loaded: how many buckets the half-open tables have.
+    pub const HALF_OPEN_BUCKETS: &str = "HALF_OPEN_BUCKETS";
 
     /// Every pinned map.
     pub const MAPS: [&str; 14] = [
@@ -177,8 +180,11 @@ pod!(
     flow::FlowKey<V6>,
     flow::Flow<V4>,
     flow::Flow<V6>,
+    half_open::Bucket<V4>,
+    half_open::Bucket<V6>,
     service::Service,
     service::Settings,
+    service::Timeouts,
     service::VipKey<V4>,
     service::VipKey<V6>,
 );

@@ -1,6 +1,6 @@
 //! Services, their vips, and the settings that every packet needs.
 
-use crate::{Address, hash};
+use crate::{Address, flow::state, hash};
 
 /// A vip: the key of `vips4` and `vips6`; the value is the service's index. 8 bytes for IPv4, 20
 /// for IPv6.
@@ -29,8 +29,48 @@ pub struct Service {
     /// Hash of the service's name: by it a restarted daemon knows the entry again. 0 marks a free
     /// entry.
     pub identity: u64,
+    pub timeouts: Timeouts,
 }
-const _: () = assert!(size_of::<Service>() == 16);
+const _: () = assert!(size_of::<Service>() == 32);
+
+/// How long a flow without packets is kept, by its state, in milliseconds.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    pub half_open_ms: u32,
+    pub established_ms: u32,
+    /// After a FIN of either end.
+    pub fin_ms: u32,
+    /// After a RST.
+    pub reset_ms: u32,
+}
+const _: () = assert!(size_of::<Timeouts>() == 16);
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            half_open_ms: 60_000,
+            established_ms: 900_000,
+            fin_ms: 120_000,
+            reset_ms: 10_000,
+        }
+    }
+}
+
+impl Timeouts {
+    /// Nanoseconds for a flow in this state (one of [`state`]).
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_ns(&self, flow_state: u8) -> u64 {
+        let ms = match flow_state {
+            state::ESTABLISHED => self.established_ms,
+            state::FIN | state::CLOSED => self.fin_ms,
+            state::RESET => self.reset_ms,
+            _ => self.half_open_ms,
+        };
+        ms as u64 * 1_000_000
+    }
+}
 
 /// How packets reach the backend.
 pub mod mode {

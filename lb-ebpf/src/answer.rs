@@ -24,7 +24,7 @@ const NS_PER_SECOND: u64 = 1_000_000_000;
 
 /// Turns the frame into a reset to its sender. Returns the reason to count: the given one, or why
 /// no reset was sent.
-#[inline(always)]
+#[inline(never)]
 pub fn reset(ctx: &XdpContext, reason: Reason) -> Reason {
     match try_reset(ctx) {
         Ok(()) => reason,

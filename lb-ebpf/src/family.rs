@@ -1,14 +1,16 @@
 //! The two address families: each has headers and maps of its own size, and one path serves both.
 
-use aya_ebpf::maps::{HashMap, LruHashMap};
+use aya_ebpf::maps::HashMap;
 use lb_common::{
     Address, V4, V6,
     backend::Backend,
     flow::{Flow, FlowKey},
+    half_open::Bucket,
     service::VipKey,
 };
 
 use crate::{
+    flow::Copies,
     maps,
     packet::{IpHeader, Ipv4, Ipv6},
     select::Draft,
@@ -21,10 +23,13 @@ pub trait Family: 'static {
 
     fn vips() -> &'static HashMap<VipKey<Self::Address>, u32>;
     fn flows() -> &'static HashMap<FlowKey<Self::Address>, Flow<Self::Address>>;
-    fn half_open() -> &'static LruHashMap<FlowKey<Self::Address>, Flow<Self::Address>>;
+    /// A bucket of the half-open table.
+    fn half_open(bucket_idx: u32) -> Option<*mut Bucket<Self::Address>>;
     fn backend_address(backend: &Backend) -> Self::Address;
     /// A value of the map `snat` as an address of this family.
     fn snat_address(address: &V6) -> Self::Address;
+    /// This CPU's scratch for entries of the half-open table.
+    fn copies() -> Option<*mut Copies<Self::Address>>;
     /// This CPU's scratch for a new flow.
     fn draft() -> Option<*mut Draft<Self::Address>>;
 }
@@ -49,8 +54,8 @@ impl Family for Inet {
     }
 
     #[inline(always)]
-    fn half_open() -> &'static LruHashMap<FlowKey<V4>, Flow<V4>> {
-        &maps::HALF_OPEN4
+    fn half_open(bucket_idx: u32) -> Option<*mut Bucket<V4>> {
+        maps::HALF_OPEN4.get_ptr_mut(bucket_idx)
     }
 
     #[inline(always)]
@@ -61,6 +66,11 @@ impl Family for Inet {
     #[inline(always)]
     fn snat_address(address: &V6) -> V4 {
         [address[0]]
+    }
+
+    #[inline(always)]
+    fn copies() -> Option<*mut Copies<V4>> {
+        maps::COPIES4.get_ptr_mut(0)
     }
 
     #[inline(always)]
@@ -84,8 +94,8 @@ impl Family for Inet6 {
     }
 
     #[inline(always)]
-    fn half_open() -> &'static LruHashMap<FlowKey<V6>, Flow<V6>> {
-        &maps::HALF_OPEN6
+    fn half_open(bucket_idx: u32) -> Option<*mut Bucket<V6>> {
+        maps::HALF_OPEN6.get_ptr_mut(bucket_idx)
     }
 
     #[inline(always)]
@@ -96,6 +106,11 @@ impl Family for Inet6 {
     #[inline(always)]
     fn snat_address(address: &V6) -> V6 {
         address.copied()
+    }
+
+    #[inline(always)]
+    fn copies() -> Option<*mut Copies<V6>> {
+        maps::COPIES6.get_ptr_mut(0)
     }
 
     #[inline(always)]

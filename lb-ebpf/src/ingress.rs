@@ -5,13 +5,16 @@ use aya_ebpf::{helpers::bpf_ktime_get_coarse_ns, programs::XdpContext};
 use lb_common::{
     backend,
     flow::{FlowKey, side},
+    hash,
     reason::Reason,
     service::Settings,
 };
 
 use crate::{
     flow::{self, Found, Progress},
-    forward, maps,
+    forward,
+    half_open::Table,
+    maps,
     packet::{ETHERTYPE_IPV4_BE, ETHERTYPE_IPV6_BE, Frame, IpHeader as _, Segment, tcp_flag},
     rewrite::{self, Readdress},
     select, stats,
@@ -29,7 +32,10 @@ pub fn handle(ctx: &XdpContext) -> Result<u32, Reason> {
 }
 
 #[inline(always)]
-fn balance<F: Readdress>(ctx: &XdpContext, mut segment: Segment<'_, F>) -> Result<u32, Reason> {
+fn balance<F: Readdress + Table>(
+    ctx: &XdpContext,
+    mut segment: Segment<'_, F>,
+) -> Result<u32, Reason> {
     let settings = maps::SETTINGS.get(0).ok_or(Reason::TableError)?;
     let key = segment.key();
     if !select::can_be_ours(settings, &key) {
@@ -39,13 +45,20 @@ fn balance<F: Readdress>(ctx: &XdpContext, mut segment: Segment<'_, F>) -> Resul
     // timers of seconds, at a fraction of the exact clock's cost.
     let now_ns = unsafe { bpf_ktime_get_coarse_ns() };
 
-    if let Some(found) = flow::find::<F>(&key) {
+    let mut found = flow::confirmed::<F>(&key);
+    let mut key_hash = 0;
+    if found.is_none() {
+        key_hash = hash::flow(&key);
+        found = flow::half_open(&key, key_hash, now_ns);
+    }
+    if let Some(found) = found {
         if segment.fragment {
             return Err(Reason::Fragment);
         }
         if let Some(verdict) = follow(ctx, settings, &mut segment, &key, found, now_ns)? {
             return Ok(verdict);
         }
+        key_hash = hash::flow(&key);
     }
 
     let service_idx = select::service::<F>(&key).ok_or(Reason::NotOurs)?;
@@ -55,7 +68,7 @@ fn balance<F: Readdress>(ctx: &XdpContext, mut segment: Segment<'_, F>) -> Resul
     if !segment.is_syn() {
         return Err(Reason::NoFlow);
     }
-    let choice = select::backend::<F>(service_idx, &key)?;
+    let choice = select::backend(service_idx, key_hash)?;
     if segment.ip.hop_limit() <= 1 {
         return Err(Reason::TtlExpired);
     }
@@ -68,7 +81,7 @@ fn balance<F: Readdress>(ctx: &XdpContext, mut segment: Segment<'_, F>) -> Resul
 
 /// A segment of a known flow. `None`: the flow is over, and the segment stands alone.
 #[inline(always)]
-fn follow<F: Readdress>(
+fn follow<F: Readdress + Table>(
     ctx: &XdpContext,
     settings: &Settings,
     segment: &mut Segment<'_, F>,
@@ -96,15 +109,14 @@ fn follow<F: Readdress>(
     if from == side::CLIENT {
         flow::learn_next_hop(segment, key, &mut found, ctx.ingress_ifindex() as u32);
     }
-    let entry = if flow::is_steady(segment, &found) {
-        found.entry
-    } else {
+    if !flow::is_steady(segment, &found) {
         match flow::advance(segment, key, found, now_ns) {
-            Progress::On(entry) => entry,
+            Progress::On(now) => found = now,
             Progress::Over => return Ok(None),
         }
-    };
-    entry.last_seen_ns = now_ns;
+    }
+    flow::seen(key, &mut found, now_ns);
+    let entry = found.entry;
     stats::packet(entry.backend_idx, from, segment.frame_length);
     rewrite::readdress(segment, entry);
     if from == side::CLIENT {

@@ -14,6 +14,7 @@ mod answer;
 mod family;
 mod flow;
 mod forward;
+mod half_open;
 mod ingress;
 mod maps;
 mod packet;

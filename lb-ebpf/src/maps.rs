@@ -4,20 +4,21 @@
 use aya_ebpf::{
     btf_maps,
     macros::{btf_map, map},
-    maps::{Array, HashMap, LruHashMap, PerCpuArray},
+    maps::{Array, HashMap, PerCpuArray},
 };
 use lb_common::{
     MAX_BACKENDS, MAX_SERVICES, MAX_SNAT, MAX_VIPS, RING_CHUNKS, RingChunk, RstBudget, V4, V6,
     backend::{Backend, BackendStats},
     flow::{Flow, FlowKey},
+    half_open::{Bucket, buckets},
     reason::REASON_SLOTS,
     service::{Service, Settings, VipKey},
 };
 
-use crate::select::Draft;
+use crate::{flow::Copies, select::Draft};
 
 const DEFAULT_FLOWS: u32 = 2 * 262_144;
-const DEFAULT_HALF_OPEN: u32 = 2 * 65_536;
+const DEFAULT_HALF_OPEN: usize = buckets(2 * 65_536) as usize;
 
 #[map(name = "settings")]
 pub static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
@@ -42,12 +43,11 @@ pub static SNAT: Array<V6> = Array::with_max_entries(MAX_SNAT, 0);
 pub static FLOWS4: HashMap<FlowKey<V4>, Flow<V4>> = HashMap::with_max_entries(DEFAULT_FLOWS, 0);
 #[map(name = "flows6")]
 pub static FLOWS6: HashMap<FlowKey<V6>, Flow<V6>> = HashMap::with_max_entries(DEFAULT_FLOWS, 0);
-#[map(name = "half_open4")]
-pub static HALF_OPEN4: LruHashMap<FlowKey<V4>, Flow<V4>> =
-    LruHashMap::with_max_entries(DEFAULT_HALF_OPEN, 0);
-#[map(name = "half_open6")]
-pub static HALF_OPEN6: LruHashMap<FlowKey<V6>, Flow<V6>> =
-    LruHashMap::with_max_entries(DEFAULT_HALF_OPEN, 0);
+/// Made with type information, by which the kernel finds the lock in each bucket.
+#[btf_map(name = "half_open4")]
+pub static HALF_OPEN4: btf_maps::Array<Bucket<V4>, DEFAULT_HALF_OPEN> = btf_maps::Array::new();
+#[btf_map(name = "half_open6")]
+pub static HALF_OPEN6: btf_maps::Array<Bucket<V6>, DEFAULT_HALF_OPEN> = btf_maps::Array::new();
 
 #[map(name = "backend_stats")]
 pub static BACKEND_STATS: PerCpuArray<BackendStats> =
@@ -57,7 +57,12 @@ pub static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(REASON_SLOT
 #[map(name = "rst_budget")]
 pub static RST_BUDGET: PerCpuArray<RstBudget> = PerCpuArray::with_max_entries(1, 0);
 
-/// Scratch for a new flow; holds nothing between two packets, so it is not pinned.
+/// Scratch, which holds nothing between two packets and is not pinned: for entries copied out of
+/// the half-open table, and for a new flow.
+#[map(name = "copies4")]
+pub static COPIES4: PerCpuArray<Copies<V4>> = PerCpuArray::with_max_entries(1, 0);
+#[map(name = "copies6")]
+pub static COPIES6: PerCpuArray<Copies<V6>> = PerCpuArray::with_max_entries(1, 0);
 #[map(name = "draft4")]
 pub static DRAFT4: PerCpuArray<Draft<V4>> = PerCpuArray::with_max_entries(1, 0);
 #[map(name = "draft6")]

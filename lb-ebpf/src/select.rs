@@ -14,12 +14,14 @@ use lb_common::{
     hash,
     reason::Reason,
     ring_position,
-    service::{Settings, VipKey},
+    service::{Service, Settings, Timeouts, VipKey},
 };
 
 use crate::{
     family::Family,
-    flow, maps,
+    flow,
+    half_open::Table,
+    maps,
     packet::{Segment, copy_mac},
     stats,
 };
@@ -36,8 +38,10 @@ const STEPS: [u32; 8] = [
 
 /// Where a new flow goes.
 pub struct Choice {
+    pub service: &'static Service,
     pub backend_idx: u32,
     pub backend: &'static Backend,
+    /// Of the client's key.
     pub hash: u64,
 }
 
@@ -73,14 +77,13 @@ pub fn service<F: Family>(key: &FlowKey<F::Address>) -> Option<u32> {
     F::vips().get_ptr(&vip).map(|idx| unsafe { *idx })
 }
 
-/// The backend that the service's ring gives a new flow.
+/// The backend that the service's ring gives a new flow with this hash.
 #[inline(always)]
-pub fn backend<F: Family>(service_idx: u32, key: &FlowKey<F::Address>) -> Result<Choice, Reason> {
+pub fn backend(service_idx: u32, flow_hash: u64) -> Result<Choice, Reason> {
     let service = maps::SERVICES.get(service_idx).ok_or(Reason::TableError)?;
     if service.eligible == 0 {
         return Err(Reason::NoBackend);
     }
-    let flow_hash = hash::flow(key);
     let mut slot_hash = flow_hash;
     for _ in 0..SLOT_ATTEMPTS {
         let (chunk, place) = ring_position(hash::slot(slot_hash));
@@ -94,6 +97,7 @@ pub fn backend<F: Family>(service_idx: u32, key: &FlowKey<F::Address>) -> Result
         let backend = maps::BACKENDS.get(backend_idx).ok_or(Reason::TableError)?;
         if backend.state == backend::state::UP {
             return Ok(Choice {
+                service,
                 backend_idx,
                 backend,
                 hash: flow_hash,
@@ -125,6 +129,8 @@ pub struct Draft<A> {
     step: u32,
     claimed: u32,
     pad: u32,
+    /// By which a half-open flow in the way is over.
+    timeouts: Timeouts,
 }
 
 /// This CPU's draft.
@@ -139,7 +145,7 @@ fn draft<F: Family>() -> Result<&'static mut Draft<F::Address>, Reason> {
 /// Opens a flow toward the chosen backend: claims a source port and inserts both entries. Returns
 /// the client's.
 #[inline(always)]
-pub fn open<F: Family>(
+pub fn open<F: Table>(
     segment: &Segment<'_, F>,
     key: &FlowKey<F::Address>,
     settings: &Settings,
@@ -190,6 +196,7 @@ pub fn open<F: Family>(
     draft.pairs = pairs;
     draft.step = STEPS[(low % STEPS.len() as u32) as usize] % pairs;
     draft.claimed = 0;
+    draft.timeouts = choice.service.timeouts;
     // SAFETY: the callback has the signature that the helper asks for and needs no context.
     // Since kernel 5.17.
     unsafe {
@@ -205,7 +212,7 @@ pub fn open<F: Family>(
     }
     draft.client.source = draft.replies_key.destination.copied();
     draft.client.source_port_be = draft.replies_key.destination_port_be;
-    flow::insert_client::<F>(key, &draft.client, &draft.replies_key)?;
+    flow::insert_client::<F>(key, choice.hash, &draft.client, &draft.replies_key)?;
     stats::new_flow(choice.backend_idx);
     Ok(&draft.client)
 }
@@ -234,7 +241,7 @@ fn fill<F: Family>(
 }
 
 /// Tries one pair: 1 ends the loop, 0 goes on.
-extern "C" fn try_pair<F: Family>(attempt: u32, _context: *mut c_void) -> i64 {
+extern "C" fn try_pair<F: Table>(attempt: u32, _context: *mut c_void) -> i64 {
     const ON: i64 = 0;
     const DONE: i64 = 1;
 
@@ -257,17 +264,19 @@ extern "C" fn try_pair<F: Family>(attempt: u32, _context: *mut c_void) -> i64 {
         draft.position -= draft.pairs;
     }
 
-    // Looking a half-open holder up would mark it as used, and keep it from being evicted: under
-    // a flood of SYNs the entries that are in the way would outlive all others.
-    let half_open_too = attempt >= PORT_ATTEMPTS_QUIET;
-    if let Some(holder) = flow::holder::<F>(&draft.replies_key, half_open_too) {
+    let mut holder = flow::confirmed::<F>(&draft.replies_key);
+    if holder.is_none() && attempt >= PORT_ATTEMPTS_QUIET {
+        let key_hash = hash::flow(&draft.replies_key);
+        holder = flow::half_open(&draft.replies_key, key_hash, draft.now_ns);
+    }
+    if let Some(holder) = holder {
         if !is_reusable::<F>(&holder, attempt, draft.now_ns) {
             return ON;
         }
         flow::remove_pair::<F>(&draft.replies_key, &holder);
         stats::count(Reason::PortReused);
     }
-    if flow::claim::<F>(&draft.replies_key, &draft.replies) {
+    if flow::claim::<F>(&draft.replies_key, &draft.replies, &draft.timeouts) {
         draft.claimed = 1;
         // Off unless the daemon asks for it when it loads the program; the verifier then removes
         // it. It stands here, in a function of its own, because its code beside that of every
@@ -290,7 +299,8 @@ fn is_reusable<F: Family>(holder: &flow::Found<F>, attempt: u32, now_ns: u64) ->
     if attempt < PORT_ATTEMPTS_FRESH {
         return false;
     }
-    let quiet_ns = now_ns.wrapping_sub(holder.entry.last_seen_ns);
+    // Another CPU may have noted a packet since this one read its clock.
+    let quiet_ns = now_ns.saturating_sub(holder.entry.last_seen_ns);
     let time_wait = holder.entry.flags & shared::flag::BACKEND_CLOSED_FIRST != 0;
     match holder.entry.state {
         state::CLOSED if time_wait && attempt < PORT_ATTEMPTS_QUIET => {

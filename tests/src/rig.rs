@@ -5,6 +5,7 @@
 mod cpu;
 mod entry;
 mod flows;
+mod half_open;
 mod outcome;
 mod tables;
 
@@ -12,7 +13,7 @@ use aya::{
     Ebpf, EbpfLoader,
     programs::{ProgramFd, TestRun as _, TestRunOptions, Xdp},
 };
-use lb_common::{names, reason::Reason, service::Settings};
+use lb_common::{half_open as layout, names, reason::Reason, service::Settings};
 
 pub use cpu::pin_this_thread;
 pub use entry::{Entry, Table, now_ns};
@@ -36,7 +37,7 @@ pub const LOG_EVERYTHING: u8 = 5;
 pub struct Sizes {
     /// Entries for confirmed flows; each flow takes two.
     pub flows: u32,
-    /// Entries for half-open flows; each flow takes two.
+    /// Entries for half-open flows, eight to a bucket; each flow takes two.
     pub half_open: u32,
 }
 
@@ -80,9 +81,11 @@ impl Rig {
         for name in [names::FLOWS4, names::FLOWS6] {
             loader.map_max_entries(name, sizes.flows);
         }
+        let buckets = layout::buckets(sizes.half_open);
         for name in [names::HALF_OPEN4, names::HALF_OPEN6] {
-            loader.map_max_entries(name, sizes.half_open);
+            loader.map_max_entries(name, buckets);
         }
+        loader.override_global(names::HALF_OPEN_BUCKETS, &buckets, true);
         let mut ebpf = loader
             .load(lb_userspace::datapath::OBJECT)
             .unwrap_or_else(|error| panic!("cannot create the maps (are you root?): {error:?}"));

@@ -7,8 +7,8 @@ use lb_common::backend::state;
 
 use super::{Control, Probed};
 use crate::{
-    config::{Config, HealthCheck, Probe, Service},
-    datapath::{Rules, Timeouts},
+    config::{Config, HealthCheck, Probe},
+    datapath::Rules,
     health::{Initial, Kind, Rules as HealthRules, Target, Wanted},
     tables::{Health, backend_identity},
 };
@@ -92,21 +92,7 @@ impl Control {
     }
 
     pub(super) fn publish_rules(&self) {
-        let services = self.config.services.iter();
-        let by_identity: std::collections::HashMap<u64, Timeouts> = services
-            .flat_map(|service| {
-                (service.backends.iter()).map(move |backend| {
-                    let id = backend_identity(service, backend.address);
-                    (id, timeouts(service))
-                })
-            })
-            .collect();
-        let by_backend = (self.applied.backends.iter())
-            .filter_map(|(idx, backend)| {
-                (by_identity.get(&backend.identity)).map(|timeouts| (*idx, *timeouts))
-            })
-            .collect();
-        self.rules.send_replace(Rules { by_backend });
+        self.rules.send_replace(Rules::of(&self.applied));
     }
 }
 
@@ -131,14 +117,4 @@ fn target(check: &HealthCheck, address: SocketAddr) -> Option<Target> {
         kind,
         timeout: check.timeout,
     })
-}
-
-fn timeouts(service: &Service) -> Timeouts {
-    let of = service.timeouts;
-    Timeouts {
-        half_open: of.half_open,
-        established: of.established,
-        fin: of.fin,
-        reset: of.reset,
-    }
 }

@@ -99,10 +99,7 @@ impl Control {
     ) -> Result<(Self, Handle, MetricsSockets), StartError> {
         let links = links(&config, &options.config_path).await?;
         let listener = bind_metrics(&config)?;
-        let capacity = Capacity {
-            flows: config.limits.flows,
-            half_open: config.limits.half_open,
-        };
+        let capacity = Capacity::new(config.limits.flows, config.limits.half_open);
         let datapath =
             block_in_place(|| Datapath::open(&options.run_dir, capacity, options.trace))?;
         let applied = block_in_place(|| datapath.read())?;

@@ -9,10 +9,11 @@ use aya::{Pod, maps::MapData};
 use lb_common::{
     V4, V6,
     flow::{Flow, FlowKey, side},
+    half_open::{Bucket, Entry},
     names,
 };
 
-use super::{error::DatapathError, pins::Pins, store, sys};
+use super::{error::DatapathError, pins::Pins, store, sweep::Rules, sys};
 
 /// Descriptors of the four flow tables.
 pub struct FlowTables {
@@ -48,22 +49,37 @@ impl FlowTables {
         })
     }
 
-    /// Calls `visit` with every flow, in no order.
+    /// Calls `visit` with every flow, in no order. `now_ns` is `CLOCK_MONOTONIC`: half-open flows
+    /// whose timers ran out by `rules` are left out.
     ///
     /// # Errors
     /// When a table cannot be read.
-    pub fn for_each(&self, mut visit: impl FnMut(&FlowRecord)) -> Result<(), DatapathError> {
-        visit_table::<V4>(&self.flows4, names::FLOWS4, true, &mut visit)?;
-        visit_table::<V6>(&self.flows6, names::FLOWS6, true, &mut visit)?;
-        visit_table::<V4>(&self.half_open4, names::HALF_OPEN4, false, &mut visit)?;
-        visit_table::<V6>(&self.half_open6, names::HALF_OPEN6, false, &mut visit)
+    pub fn for_each(
+        &self,
+        rules: &Rules,
+        now_ns: u64,
+        mut visit: impl FnMut(&FlowRecord),
+    ) -> Result<(), DatapathError> {
+        visit_confirmed::<V4>(&self.flows4, names::FLOWS4, &mut visit)?;
+        visit_confirmed::<V6>(&self.flows6, names::FLOWS6, &mut visit)?;
+        let mut half_open = |record: &FlowRecord| {
+            if !rules.is_quiet(
+                record.backend_idx,
+                record.state,
+                record.last_seen_ns,
+                now_ns,
+            ) {
+                visit(record);
+            }
+        };
+        visit_half_open::<V4>(&self.half_open4, names::HALF_OPEN4, &mut half_open)?;
+        visit_half_open::<V6>(&self.half_open6, names::HALF_OPEN6, &mut half_open)
     }
 }
 
-fn visit_table<A: ToIp>(
+fn visit_confirmed<A: ToIp>(
     map: &MapData,
     name: &'static str,
-    confirmed: bool,
     visit: &mut impl FnMut(&FlowRecord),
 ) -> Result<(), DatapathError>
 where
@@ -71,20 +87,60 @@ where
     Flow<A>: Pod,
 {
     sys::for_each(map.fd().as_fd(), |key: &FlowKey<A>, flow: &Flow<A>| {
-        if flow.side == side::CLIENT {
-            visit(&FlowRecord {
-                client: socket(key.source, key.source_port_be),
-                vip: socket(key.destination, key.destination_port_be),
-                source: socket(flow.source, flow.source_port_be),
-                backend: socket(flow.destination, flow.destination_port_be),
-                backend_idx: flow.backend_idx,
-                state: flow.state,
-                confirmed,
-                last_seen_ns: flow.last_seen_ns,
-            });
+        visit_entry(key, flow, true, visit);
+    })
+    .map_err(|source| DatapathError::MapCall { map: name, source })
+}
+
+fn visit_half_open<A: ToIp>(
+    map: &MapData,
+    name: &'static str,
+    visit: &mut impl FnMut(&FlowRecord),
+) -> Result<(), DatapathError>
+where
+    Bucket<A>: Pod,
+{
+    for_each_half_open(map, name, |entry: &Entry<A>| {
+        visit_entry(&entry.key, &entry.flow, false, visit);
+    })
+}
+
+/// Calls `visit` with every entry of a half-open table, those that are over included.
+pub(super) fn for_each_half_open<A>(
+    map: &MapData,
+    name: &'static str,
+    mut visit: impl FnMut(&Entry<A>),
+) -> Result<(), DatapathError>
+where
+    Bucket<A>: Pod,
+{
+    sys::for_each_locked(map.fd().as_fd(), |bucket: &Bucket<A>| {
+        for (entry, _) in (bucket.entries.iter().zip(bucket.tags)).filter(|(_, tag)| *tag != 0) {
+            visit(entry);
         }
     })
     .map_err(|source| DatapathError::MapCall { map: name, source })
+}
+
+/// A flow is told of by its client's entry.
+fn visit_entry<A: ToIp>(
+    key: &FlowKey<A>,
+    flow: &Flow<A>,
+    confirmed: bool,
+    visit: &mut impl FnMut(&FlowRecord),
+) {
+    if flow.side == side::CLIENT {
+        visit(&FlowRecord {
+            client: socket(key.source, key.source_port_be),
+            vip: socket(key.destination, key.destination_port_be),
+            source: socket(flow.source, flow.source_port_be),
+            backend: socket(flow.destination, flow.destination_port_be),
+            backend_idx: flow.backend_idx,
+            state: flow.state,
+            confirmed,
+            last_seen_ns: flow.last_seen_ns,
+        });
+    }
 }
 
 trait ToIp: lb_common::Address {

@@ -17,14 +17,14 @@ use aya::{
     maps::MapInfo,
     programs::{ProgramError, Xdp},
 };
-use lb_common::{names, reason::Reason};
+use lb_common::{half_open, names, reason::Reason};
 use tracing::{debug, warn};
 
 pub use self::{
     attach::Mode,
     error::DatapathError,
     flows::{FlowRecord, FlowTables},
-    sweep::{Report, Rules, Timeouts, sweep},
+    sweep::{Report, Rules, sweep},
 };
 use self::{pins::Pins, store::Store};
 use crate::tables::{Tables, diff::Changes};
@@ -35,8 +35,33 @@ pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), 
 /// How many flows of each address family the tables hold. A flow takes two entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
-    pub flows: u32,
-    pub half_open: u32,
+    flows: u32,
+    half_open: u32,
+}
+
+impl Capacity {
+    /// Room for so many flows; the half-open ones are rounded up to whole buckets.
+    #[must_use]
+    pub const fn new(flows: u32, half_open: u32) -> Self {
+        Self {
+            flows,
+            half_open: half_open::entries(half_open::buckets(half_open * 2)) / 2,
+        }
+    }
+
+    #[must_use]
+    pub const fn flows(self) -> u32 {
+        self.flows
+    }
+
+    #[must_use]
+    pub const fn half_open(self) -> u32 {
+        self.half_open
+    }
+
+    const fn buckets(self) -> u32 {
+        half_open::buckets(self.half_open * 2)
+    }
 }
 
 /// The loaded program and its pinned maps.
@@ -75,11 +100,13 @@ impl Datapath {
         }
         // aya-log's levels: 0 is none, 4 is debug. Disabled logging is removed by the verifier.
         let log_level: u8 = if trace { 4 } else { 0 };
+        let buckets = capacity.buckets();
         let mut ebpf = loader
             .map_max_entries(names::FLOWS4, capacity.flows * 2)
             .map_max_entries(names::FLOWS6, capacity.flows * 2)
-            .map_max_entries(names::HALF_OPEN4, capacity.half_open * 2)
-            .map_max_entries(names::HALF_OPEN6, capacity.half_open * 2)
+            .map_max_entries(names::HALF_OPEN4, buckets)
+            .map_max_entries(names::HALF_OPEN6, buckets)
+            .override_global(names::HALF_OPEN_BUCKETS, &buckets, true)
             .override_global("AYA_LOG_LEVEL", &log_level, false)
             .verifier_log_level(VerifierLogLevel::STATS)
             .load(OBJECT)
@@ -196,10 +223,10 @@ fn existing_capacity(pins: &Pins) -> Option<Capacity> {
             .ok()
             .map(|info| info.max_entries())
     };
-    Some(Capacity {
-        flows: entries(names::FLOWS4)? / 2,
-        half_open: entries(names::HALF_OPEN4)? / 2,
-    })
+    Some(Capacity::new(
+        entries(names::FLOWS4)? / 2,
+        half_open::entries(entries(names::HALF_OPEN4)?) / 2,
+    ))
 }
 
 /// Why the verifier or a permission stopped the program.

@@ -210,13 +210,13 @@ pub fn layout() -> Vec<Expected> {
         MAX_BACKENDS, MAX_SERVICES, MAX_SNAT, MAX_VIPS, RstBudget, V4, V6,
         backend::{Backend, BackendStats},
         flow::{Flow, FlowKey},
+        half_open::Bucket,
         reason::REASON_SLOTS,
         service::{Service, Settings, VipKey},
     };
     const HASH: u32 = 1;
     const ARRAY: u32 = 2;
     const PERCPU_ARRAY: u32 = 6;
-    const LRU_HASH: u32 = 9;
     const ARRAY_OF_MAPS: u32 = 12;
     fn of<K, V>(name: &'static str, kind: u32, max_entries: Option<u32>) -> Expected {
         let bytes = |size: usize| u32::try_from(size).expect("map entries are small");
@@ -238,8 +238,8 @@ pub fn layout() -> Vec<Expected> {
         of::<u32, V6>(names::SNAT, ARRAY, Some(MAX_SNAT)),
         of::<FlowKey<V4>, Flow<V4>>(names::FLOWS4, HASH, None),
         of::<FlowKey<V6>, Flow<V6>>(names::FLOWS6, HASH, None),
-        of::<FlowKey<V4>, Flow<V4>>(names::HALF_OPEN4, LRU_HASH, None),
-        of::<FlowKey<V6>, Flow<V6>>(names::HALF_OPEN6, LRU_HASH, None),
+        of::<u32, Bucket<V4>>(names::HALF_OPEN4, ARRAY, None),
+        of::<u32, Bucket<V6>>(names::HALF_OPEN6, ARRAY, None),
         of::<u32, BackendStats>(names::BACKEND_STATS, PERCPU_ARRAY, Some(MAX_BACKENDS)),
         of::<u32, u64>(names::REASONS, PERCPU_ARRAY, Some(REASON_SLOTS)),
         of::<u32, RstBudget>(names::RST_BUDGET, PERCPU_ARRAY, Some(1)),

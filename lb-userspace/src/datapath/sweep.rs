@@ -4,7 +4,6 @@
 use std::{
     collections::{BTreeSet, HashMap},
     os::fd::AsFd as _,
-    time::Duration,
 };
 
 use aya::{
@@ -13,36 +12,53 @@ use aya::{
 };
 use lb_common::{
     PROTOCOL_TCP, V4, V6,
-    flow::{Flow, FlowKey, side, state},
+    backend::Backend,
+    flow::{Flow, FlowKey, side},
+    half_open::{Bucket, Entry},
     names,
+    service::Timeouts,
 };
 
-use super::{error::DatapathError, flows::FlowTables, sys};
-
-/// Timers of one service, by state of the flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    pub half_open: Duration,
-    pub established: Duration,
-    pub fin: Duration,
-    pub reset: Duration,
-}
-
-impl Timeouts {
-    fn of(&self, flow_state: u8) -> Duration {
-        match flow_state {
-            state::ESTABLISHED => self.established,
-            state::FIN | state::CLOSED => self.fin,
-            state::RESET => self.reset,
-            _ => self.half_open,
-        }
-    }
-}
+use super::{
+    error::DatapathError,
+    flows::{FlowTables, for_each_half_open},
+    sys,
+};
+use crate::tables::Tables;
 
 /// Which timers apply to the flows of which backend.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
-    pub by_backend: HashMap<u32, Timeouts>,
+    by_backend: HashMap<u32, Timeouts>,
+}
+
+impl Rules {
+    /// Those of the services that these tables hold; backends whose service is gone get the
+    /// defaults.
+    #[must_use]
+    pub fn of(tables: &Tables) -> Self {
+        let timeouts_of = |backend: &Backend| {
+            let service = tables.services.get(&backend.service_idx);
+            service.map_or_else(Timeouts::default, |service| service.timeouts)
+        };
+        Self {
+            by_backend: (tables.backends.iter())
+                .map(|(idx, backend)| (*idx, timeouts_of(backend)))
+                .collect(),
+        }
+    }
+
+    /// The timer of a flow's state has run out since its last packet.
+    pub(super) fn is_quiet(
+        &self,
+        backend_idx: u32,
+        state: u8,
+        last_seen_ns: u64,
+        now_ns: u64,
+    ) -> bool {
+        let timeouts = self.by_backend.get(&backend_idx).copied();
+        now_ns.saturating_sub(last_seen_ns) > timeouts.unwrap_or_default().of_ns(state)
+    }
 }
 
 /// What a pass found.
@@ -64,10 +80,10 @@ pub struct Report {
 pub fn sweep(tables: &FlowTables, rules: &Rules, now_ns: u64) -> Result<Report, DatapathError> {
     let mut report = Report::default();
     let pass = Pass { rules, now_ns };
-    report.flows += pass.table::<V4>(&tables.flows4, names::FLOWS4, &mut report)?;
-    report.flows += pass.table::<V6>(&tables.flows6, names::FLOWS6, &mut report)?;
-    report.half_open += pass.table::<V4>(&tables.half_open4, names::HALF_OPEN4, &mut report)?;
-    report.half_open += pass.table::<V6>(&tables.half_open6, names::HALF_OPEN6, &mut report)?;
+    report.flows += pass.confirmed::<V4>(&tables.flows4, names::FLOWS4, &mut report)?;
+    report.flows += pass.confirmed::<V6>(&tables.flows6, names::FLOWS6, &mut report)?;
+    report.half_open += pass.half_open::<V4>(&tables.half_open4, names::HALF_OPEN4, &mut report)?;
+    report.half_open += pass.half_open::<V6>(&tables.half_open6, names::HALF_OPEN6, &mut report)?;
     Ok(report)
 }
 
@@ -77,8 +93,29 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Sweeps one table; returns how many flows it still holds.
-    fn table<A: lb_common::Address>(
+    /// Looks at a half-open table, where what is over makes room by itself; returns how many flows
+    /// it holds.
+    fn half_open<A: lb_common::Address>(
+        &self,
+        map: &MapData,
+        name: &'static str,
+        report: &mut Report,
+    ) -> Result<u64, DatapathError>
+    where
+        Bucket<A>: Pod,
+    {
+        let mut flows = 0;
+        for_each_half_open(map, name, |entry: &Entry<A>| {
+            if !self.is_quiet(&entry.flow) {
+                report.backends_in_use.insert(entry.flow.backend_idx);
+                flows += u64::from(entry.flow.side == side::CLIENT);
+            }
+        })?;
+        Ok(flows)
+    }
+
+    /// Sweeps a table of confirmed flows; returns how many flows it still holds.
+    fn confirmed<A: lb_common::Address>(
         &self,
         map: &MapData,
         name: &'static str,
@@ -134,21 +171,9 @@ impl Pass<'_> {
     }
 
     fn is_quiet<A>(&self, flow: &Flow<A>) -> bool {
-        let timeouts = (self.rules.by_backend)
-            .get(&flow.backend_idx)
-            .unwrap_or(&DEFAULT_TIMEOUTS);
-        let quiet = Duration::from_nanos(self.now_ns.saturating_sub(flow.last_seen_ns));
-        quiet > timeouts.of(flow.state)
+        (self.rules).is_quiet(flow.backend_idx, flow.state, flow.last_seen_ns, self.now_ns)
     }
 }
-
-/// For flows of backends that no service has any more.
-const DEFAULT_TIMEOUTS: Timeouts = Timeouts {
-    half_open: Duration::from_secs(60),
-    established: Duration::from_secs(900),
-    fin: Duration::from_secs(120),
-    reset: Duration::from_secs(10),
-};
 
 /// Single entries of a flow table.
 struct Entries<A: lb_common::Address>

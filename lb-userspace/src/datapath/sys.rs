@@ -31,6 +31,10 @@ const BPF_MAP_DELETE_BATCH: libc::c_long = 27;
 /// Entries that one batch call reads. It must hold the fullest bucket of a hash map, else the
 /// kernel refuses it with ENOSPC.
 const BATCH: usize = 8_192;
+/// Values with a lock that one call reads: those of ours are about a kilobyte long.
+const LOCKED_BATCH: usize = 512;
+/// `BPF_F_LOCK`.
+const BPF_F_LOCK: u64 = 4;
 
 /// `bpf_attr.batch`.
 #[repr(C)]
@@ -103,12 +107,27 @@ pub struct LinkTarget {
 ///
 /// # Errors
 /// What the kernel says.
-pub fn for_each<K: Pod, V: Pod>(
+pub fn for_each<K: Pod, V: Pod>(map: BorrowedFd<'_>, visit: impl FnMut(&K, &V)) -> io::Result<()> {
+    read_batches(map, BATCH, 0, visit)
+}
+
+/// Calls `visit` with every value of an array map whose values hold a lock; each is read under its
+/// own (kernel 5.1).
+///
+/// # Errors
+/// What the kernel says.
+pub fn for_each_locked<V: Pod>(map: BorrowedFd<'_>, mut visit: impl FnMut(&V)) -> io::Result<()> {
+    read_batches(map, LOCKED_BATCH, BPF_F_LOCK, |_: &u32, value| visit(value))
+}
+
+fn read_batches<K: Pod, V: Pod>(
     map: BorrowedFd<'_>,
+    batch: usize,
+    elem_flags: u64,
     mut visit: impl FnMut(&K, &V),
 ) -> io::Result<()> {
-    let mut keys: Vec<K> = Vec::with_capacity(BATCH);
-    let mut values: Vec<V> = Vec::with_capacity(BATCH);
+    let mut keys: Vec<K> = Vec::with_capacity(batch);
+    let mut values: Vec<V> = Vec::with_capacity(batch);
     // The position is a bucket's number for hash maps and the last key for arrays; no key of ours
     // that is read in batches is longer than this.
     let mut position = [0_u8; 64];
@@ -120,8 +139,9 @@ pub fn for_each<K: Pod, V: Pod>(
             out_batch: next.as_mut_ptr() as u64,
             keys: keys.as_mut_ptr() as u64,
             values: values.as_mut_ptr() as u64,
-            count: u32::try_from(BATCH).expect("a constant that fits"),
+            count: u32::try_from(batch).expect("a constant that fits"),
             map_fd: raw(map),
+            elem_flags,
             ..BatchAttr::default()
         };
         // SAFETY: `keys` and `values` have room for `count` elements of the map's sizes, which the

@@ -13,18 +13,18 @@ use std::{
     collections::{BTreeMap, HashMap},
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use lb_common::{
     PROTOCOL_TCP, RING_SLOTS, V4, V6,
     backend::{self, Backend},
-    service::{Service, Settings, VipKey, mode, setting},
+    service::{Service, Settings, Timeouts, VipKey, mode, setting},
 };
 
 use self::{ids::Ids, maglev::Member};
 use crate::{
-    config::{Config, OnDown, Protocol, Service as ServiceConfig},
+    config::{Config, OnDown, Protocol, Service as ServiceConfig, Timeouts as ConfiguredTimeouts},
     net::NextHop,
 };
 
@@ -198,6 +198,7 @@ fn add_service(
             mode: mode::NAT,
             pad: [0; 3],
             identity: service_identity,
+            timeouts: timeouts(&service.timeouts),
         },
     );
     desired
@@ -230,6 +231,18 @@ pub fn words(address: IpAddr) -> V6 {
 fn protocol_number(protocol: Protocol) -> u8 {
     match protocol {
         Protocol::Tcp => PROTOCOL_TCP,
+    }
+}
+
+fn timeouts(of: &ConfiguredTimeouts) -> Timeouts {
+    let ms = |timeout: Duration| {
+        u32::try_from(timeout.as_millis()).expect("timeouts are limited to 7 days")
+    };
+    Timeouts {
+        half_open_ms: ms(of.half_open),
+        established_ms: ms(of.established),
+        fin_ms: ms(of.fin),
+        reset_ms: ms(of.reset),
     }
 }
 

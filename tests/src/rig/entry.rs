@@ -56,13 +56,6 @@ pub(super) trait Family: Address + Pod {
 
     fn words(address: IpAddr) -> Self;
     fn address(self) -> IpAddr;
-
-    fn table(table: Table) -> &'static str {
-        match table {
-            Table::HalfOpen => Self::HALF_OPEN,
-            Table::Confirmed => Self::FLOWS,
-        }
-    }
 }
 
 impl Family for V4 {

@@ -2,12 +2,15 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use aya::maps::{HashMap, MapError};
+use aya::{
+    Pod,
+    maps::{HashMap, MapData, MapError},
+};
 use lb_common::flow::{Flow, FlowKey};
 
 use super::{
     Rig,
-    entry::{Entry, Family as _, Table, by_family, key},
+    entry::{Entry, Family, Table, by_family, key},
 };
 
 impl Rig {
@@ -28,14 +31,16 @@ impl Rig {
 
     fn entry_in(&self, table: Table, source: SocketAddr, destination: SocketAddr) -> Option<Entry> {
         by_family!(source, A => {
-            let map = self.ebpf.map(A::table(table)).expect("flow tables exist");
-            let flows = HashMap::<_, FlowKey<A>, Flow<A>>::try_from(map)
-                .expect("flow tables are hashes of flows");
-            match flows.get(&key(source, destination), 0) {
-                Ok(flow) => Some(Entry::of(table, &flow)),
-                Err(MapError::KeyNotFound) => None,
-                Err(error) => panic!("{table:?}: {error}"),
-            }
+            let key = key::<A>(source, destination);
+            let flow = match table {
+                Table::HalfOpen => self.half_open_entry(&key),
+                Table::Confirmed => match self.confirmed::<A>().get(&key, 0) {
+                    Ok(flow) => Some(flow),
+                    Err(MapError::KeyNotFound) => None,
+                    Err(error) => panic!("{table:?}: {error}"),
+                },
+            };
+            flow.map(|flow| Entry::of(table, &flow))
         })
     }
 
@@ -45,11 +50,14 @@ impl Rig {
     /// When the table is full.
     pub fn write_entry(&mut self, source: SocketAddr, destination: SocketAddr, entry: &Entry) {
         by_family!(source, A => {
-            let map = self.ebpf.map_mut(A::table(entry.table)).expect("flow tables exist");
-            HashMap::<_, FlowKey<A>, Flow<A>>::try_from(map)
-                .expect("flow tables are hashes of flows")
-                .insert(key(source, destination), entry.flow(), 0)
-                .unwrap_or_else(|error| panic!("{:?}: {error}", entry.table));
+            let key = key::<A>(source, destination);
+            match entry.table {
+                Table::HalfOpen => self.write_half_open(key, Some(entry.flow())),
+                Table::Confirmed => self
+                    .confirmed_mut()
+                    .insert(key, entry.flow::<A>(), 0)
+                    .expect("the table has room"),
+            }
         });
     }
 
@@ -67,9 +75,7 @@ impl Rig {
             return;
         };
         by_family!(first, A => {
-            let map = self.ebpf.map_mut(A::FLOWS).expect("flow tables exist");
-            let mut flows = HashMap::<_, FlowKey<A>, Flow<A>>::try_from(map)
-                .expect("flow tables are hashes of flows");
+            let mut flows = self.confirmed_mut::<A>();
             for (source, destination, entry) in entries {
                 assert_eq!(entry.table, Table::Confirmed);
                 flows
@@ -105,11 +111,14 @@ impl Rig {
             .entry(source, destination)
             .expect("there is such an entry");
         by_family!(source, A => {
-            let map = self.ebpf.map_mut(A::table(entry.table)).expect("flow tables exist");
-            HashMap::<_, FlowKey<A>, Flow<A>>::try_from(map)
-                .expect("flow tables are hashes of flows")
-                .remove(&key(source, destination))
-                .expect("the entry was there just now");
+            let key = key::<A>(source, destination);
+            match entry.table {
+                Table::HalfOpen => self.write_half_open(key, None),
+                Table::Confirmed => self
+                    .confirmed_mut::<A>()
+                    .remove(&key)
+                    .expect("the entry was there just now"),
+            }
         });
     }
 
@@ -119,13 +128,13 @@ impl Rig {
     /// When the kernel refuses.
     #[must_use]
     pub fn entries(&self, family: IpAddr, table: Table) -> Vec<Entry> {
-        by_family!(family, A => {
-            let map = self.ebpf.map(A::table(table)).expect("flow tables exist");
-            HashMap::<_, FlowKey<A>, Flow<A>>::try_from(map)
-                .expect("flow tables are hashes of flows")
-                .iter()
+        by_family!(family, A => match table {
+            Table::HalfOpen => (self.half_open_entries::<A>().iter())
+                .map(|entry| Entry::of(table, &entry.flow))
+                .collect(),
+            Table::Confirmed => (self.confirmed::<A>().iter())
                 .map(|item| Entry::of(table, &item.expect("nobody else changes the table").1))
-                .collect()
+                .collect(),
         })
     }
 
@@ -134,17 +143,24 @@ impl Rig {
     /// # Panics
     /// When the kernel refuses.
     pub fn clear_half_open(&mut self, family: IpAddr) {
-        by_family!(family, A => {
-            let map = self.ebpf.map_mut(A::table(Table::HalfOpen)).expect("flow tables exist");
-            let mut map = HashMap::<_, FlowKey<A>, Flow<A>>::try_from(map)
-                .expect("flow tables are hashes of flows");
-            let keys: Vec<FlowKey<A>> = map
-                .keys()
-                .collect::<Result<_, _>>()
-                .expect("nobody else changes the table");
-            for key in &keys {
-                map.remove(key).expect("the entry was there just now");
-            }
-        });
+        by_family!(family, A => self.clear_buckets::<A>());
+    }
+
+    fn confirmed<A: Family>(&self) -> HashMap<&MapData, FlowKey<A>, Flow<A>>
+    where
+        FlowKey<A>: Pod,
+        Flow<A>: Pod,
+    {
+        let map = self.ebpf.map(A::FLOWS).expect("flow tables exist");
+        (map.try_into()).expect("tables of confirmed flows are hashes")
+    }
+
+    fn confirmed_mut<A: Family>(&mut self) -> HashMap<&mut MapData, FlowKey<A>, Flow<A>>
+    where
+        FlowKey<A>: Pod,
+        Flow<A>: Pod,
+    {
+        let map = self.ebpf.map_mut(A::FLOWS).expect("flow tables exist");
+        (map.try_into()).expect("tables of confirmed flows are hashes")
     }
 }

@@ -15,7 +15,7 @@ use lb_common::{
     backend::{Backend, BackendStats},
     names,
     reason::Reason,
-    service::{Service, Settings, VipKey, mode, setting},
+    service::{Service, Settings, Timeouts, VipKey, mode, setting},
 };
 
 use super::{
@@ -80,6 +80,7 @@ impl Rig {
             mode: mode::NAT,
             pad: [0; 3],
             identity: 1 + u64::from(service_idx),
+            timeouts: Timeouts::default(),
         };
         services
             .set(service_idx, service, 0)
