@@ -10,10 +10,10 @@
 
 pub mod backend;
 pub mod flow;
-pub mod half_open;
 pub mod hash;
 pub mod reason;
 pub mod service;
+pub mod table;
 
 /// Version of everything that is pinned. It names the folder of the pins (`bpf/v<layout>`).
 pub const LAYOUT_VERSION: u32 = 2;
@@ -59,18 +59,27 @@ pub mod names {
     pub const RINGS: &str = "rings";
     pub const BACKENDS: &str = "backends";
     pub const SNAT: &str = "snat";
+    pub const FLOW_HEADS4: &str = "flow_heads4";
+    pub const FLOW_HEADS6: &str = "flow_heads6";
     pub const FLOWS4: &str = "flows4";
     pub const FLOWS6: &str = "flows6";
+    pub const HALF_HEADS4: &str = "half_heads4";
+    pub const HALF_HEADS6: &str = "half_heads6";
     pub const HALF_OPEN4: &str = "half_open4";
     pub const HALF_OPEN6: &str = "half_open6";
+    pub const BACKEND_FLOWS: &str = "backend_flows";
     pub const BACKEND_STATS: &str = "backend_stats";
     pub const REASONS: &str = "reasons";
     pub const RST_BUDGET: &str = "rst_budget";
-    /// Set when the program is loaded: how many buckets the half-open tables have.
+    /// The program that removes flows whose time is over; it is not pinned.
+    pub const SWEEP: &str = "sweep";
+
+    /// Set when the program is loaded: how many buckets the flow tables have.
+    pub const FLOW_BUCKETS: &str = "FLOW_BUCKETS";
     pub const HALF_OPEN_BUCKETS: &str = "HALF_OPEN_BUCKETS";
 
     /// Every pinned map.
-    pub const MAPS: [&str; 14] = [
+    pub const MAPS: [&str; 19] = [
         SETTINGS,
         VIPS4,
         VIPS6,
@@ -78,10 +87,15 @@ pub mod names {
         RINGS,
         BACKENDS,
         SNAT,
+        FLOW_HEADS4,
+        FLOW_HEADS6,
         FLOWS4,
         FLOWS6,
+        HALF_HEADS4,
+        HALF_HEADS6,
         HALF_OPEN4,
         HALF_OPEN6,
+        BACKEND_FLOWS,
         BACKEND_STATS,
         REASONS,
         RST_BUDGET,
@@ -108,6 +122,8 @@ const _: () = assert!(size_of::<RstBudget>() == 16);
 /// An IP address as the maps hold it: 32-bit words in network byte order, one for IPv4 and four
 /// for IPv6.
 pub trait Address: Copy + Eq + 'static {
+    /// What fills a flow table's entry up to whole cache lines ([`table::Entry`]).
+    type EntryPad: Copy + Default + Eq + core::fmt::Debug;
     /// The words folded into 64 bits, for hashing.
     fn fold(self) -> u64;
     /// Equality word by word: `==` on arrays may become a call of `bcmp`, which eBPF has not.
@@ -122,6 +138,8 @@ pub type V4 = [u32; 1];
 pub type V6 = [u32; 4];
 
 impl Address for V4 {
+    type EntryPad = [u64; 0];
+
     #[inline(always)]
     fn fold(self) -> u64 {
         self[0] as u64
@@ -139,6 +157,8 @@ impl Address for V4 {
 }
 
 impl Address for V6 {
+    type EntryPad = [u64; 2];
+
     #[inline(always)]
     fn fold(self) -> u64 {
         let high = self[0] as u64 | (self[1] as u64) << 32;
@@ -180,11 +200,15 @@ pod!(
     flow::FlowKey<V6>,
     flow::Flow<V4>,
     flow::Flow<V6>,
-    half_open::Bucket<V4>,
-    half_open::Bucket<V6>,
     service::Service,
     service::Settings,
     service::Timeouts,
     service::VipKey<V4>,
     service::VipKey<V6>,
+    table::Entry<V4>,
+    table::Entry<V6>,
+    table::FlowHead,
+    table::HalfOpenHead,
+    table::SweepRequest,
+    table::SweepResult,
 );

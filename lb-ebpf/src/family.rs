@@ -4,9 +4,9 @@ use aya_ebpf::maps::HashMap;
 use lb_common::{
     Address, V4, V6,
     backend::Backend,
-    flow::{Flow, FlowKey},
-    half_open::Bucket,
+    flow::FlowKey,
     service::VipKey,
+    table::{FlowHead, Flows, HalfOpenFlows, HalfOpenHead},
 };
 
 use crate::{
@@ -22,14 +22,18 @@ pub trait Family: 'static {
     type Header: IpHeader<Address = Self::Address>;
 
     fn vips() -> &'static HashMap<VipKey<Self::Address>, u32>;
-    fn flows() -> &'static HashMap<FlowKey<Self::Address>, Flow<Self::Address>>;
-    /// A bucket of the half-open table.
-    fn half_open(bucket_idx: u32) -> Option<*mut Bucket<Self::Address>>;
+    /// Heads and entries of the bucket with this index, of either flow table.
+    fn flow_head(bucket_idx: u32) -> Option<*mut FlowHead>;
+    fn flows(bucket_idx: u32) -> Option<*mut Flows<Self::Address>>;
+    fn half_head(bucket_idx: u32) -> Option<*mut HalfOpenHead>;
+    fn half_open(bucket_idx: u32) -> Option<*mut HalfOpenFlows<Self::Address>>;
     fn backend_address(backend: &Backend) -> Self::Address;
     /// A value of the map `snat` as an address of this family.
     fn snat_address(address: &V6) -> Self::Address;
     /// This CPU's scratch for entries of the half-open table.
     fn copies() -> Option<*mut Copies<Self::Address>>;
+    /// This CPU's scratch for the key of an entry that is swept.
+    fn swept_key() -> Option<*mut FlowKey<Self::Address>>;
     /// This CPU's scratch for a new flow.
     fn draft() -> Option<*mut Draft<Self::Address>>;
 }
@@ -49,12 +53,22 @@ impl Family for Inet {
     }
 
     #[inline(always)]
-    fn flows() -> &'static HashMap<FlowKey<V4>, Flow<V4>> {
-        &maps::FLOWS4
+    fn flow_head(bucket_idx: u32) -> Option<*mut FlowHead> {
+        maps::FLOW_HEADS4.get_ptr_mut(bucket_idx)
     }
 
     #[inline(always)]
-    fn half_open(bucket_idx: u32) -> Option<*mut Bucket<V4>> {
+    fn flows(bucket_idx: u32) -> Option<*mut Flows<V4>> {
+        maps::FLOWS4.get_ptr_mut(bucket_idx)
+    }
+
+    #[inline(always)]
+    fn half_head(bucket_idx: u32) -> Option<*mut HalfOpenHead> {
+        maps::HALF_HEADS4.get_ptr_mut(bucket_idx)
+    }
+
+    #[inline(always)]
+    fn half_open(bucket_idx: u32) -> Option<*mut HalfOpenFlows<V4>> {
         maps::HALF_OPEN4.get_ptr_mut(bucket_idx)
     }
 
@@ -74,6 +88,11 @@ impl Family for Inet {
     }
 
     #[inline(always)]
+    fn swept_key() -> Option<*mut FlowKey<V4>> {
+        maps::SWEPT_KEY4.get_ptr_mut(0)
+    }
+
+    #[inline(always)]
     fn draft() -> Option<*mut Draft<V4>> {
         maps::DRAFT4.get_ptr_mut(0)
     }
@@ -89,12 +108,22 @@ impl Family for Inet6 {
     }
 
     #[inline(always)]
-    fn flows() -> &'static HashMap<FlowKey<V6>, Flow<V6>> {
-        &maps::FLOWS6
+    fn flow_head(bucket_idx: u32) -> Option<*mut FlowHead> {
+        maps::FLOW_HEADS6.get_ptr_mut(bucket_idx)
     }
 
     #[inline(always)]
-    fn half_open(bucket_idx: u32) -> Option<*mut Bucket<V6>> {
+    fn flows(bucket_idx: u32) -> Option<*mut Flows<V6>> {
+        maps::FLOWS6.get_ptr_mut(bucket_idx)
+    }
+
+    #[inline(always)]
+    fn half_head(bucket_idx: u32) -> Option<*mut HalfOpenHead> {
+        maps::HALF_HEADS6.get_ptr_mut(bucket_idx)
+    }
+
+    #[inline(always)]
+    fn half_open(bucket_idx: u32) -> Option<*mut HalfOpenFlows<V6>> {
         maps::HALF_OPEN6.get_ptr_mut(bucket_idx)
     }
 
@@ -111,6 +140,11 @@ impl Family for Inet6 {
     #[inline(always)]
     fn copies() -> Option<*mut Copies<V6>> {
         maps::COPIES6.get_ptr_mut(0)
+    }
+
+    #[inline(always)]
+    fn swept_key() -> Option<*mut FlowKey<V6>> {
+        maps::SWEPT_KEY6.get_ptr_mut(0)
     }
 
     #[inline(always)]

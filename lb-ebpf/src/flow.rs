@@ -5,7 +5,6 @@
 //! single bytes or values that the next packet writes again. Half-open entries are read and written
 //! through `half_open`, as copies.
 
-use aya_ebpf::bindings::BPF_NOEXIST;
 use lb_common::{
     Address as _, PROTOCOL_TCP,
     flow::{Flow, FlowKey, flag, side, state},
@@ -15,8 +14,9 @@ use lb_common::{
 };
 
 use crate::{
+    confirmed::Confirmed,
     family::Family,
-    half_open::{Table, part},
+    half_open::{HalfOpen, part},
     maps,
     packet::{Segment, copy_mac, same_mac, tcp_flag},
     stats,
@@ -28,6 +28,10 @@ use crate::{
 const CONFIRM_WINDOW: u32 = 1 << 16;
 /// Nanoseconds of about a second, as a shift.
 const SECOND_SHIFT: u64 = 30;
+
+/// A family's two flow tables.
+pub trait Table: Confirmed + HalfOpen {}
+impl<F: Confirmed + HalfOpen> Table for F {}
 
 /// An entry and the table that holds it.
 pub struct Found<F: Family> {
@@ -48,18 +52,46 @@ pub struct Copies<A> {
 }
 
 /// What a segment means for its flow.
-pub enum Progress<F: Family> {
-    /// It goes on, by this entry.
-    On(Found<F>),
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// It goes on.
+    On,
     /// The flow is no more, and its entries are removed: the segment stands alone.
     Over,
 }
 
-/// The confirmed flow of this 5-tuple.
+/// What of a segment bears on its flow's state, in host byte order.
+pub struct Signal {
+    /// Bits of [`tcp_flag`].
+    flags: u8,
+    payload: u32,
+    sequence: u32,
+    acknowledgement: u32,
+}
+
+impl Signal {
+    #[inline(always)]
+    pub fn of<F: Family>(segment: &Segment<'_, F>) -> Self {
+        Self {
+            flags: segment.tcp.flags,
+            payload: segment.payload,
+            sequence: u32::from_be(segment.tcp.sequence_be),
+            acknowledgement: u32::from_be(segment.tcp.acknowledgement_be),
+        }
+    }
+
+    /// Any of these [`tcp_flag`]s is set.
+    #[inline(always)]
+    fn has(&self, flags: u8) -> bool {
+        self.flags & flags != 0
+    }
+}
+
+/// The confirmed flow of this 5-tuple, which has this hash.
 #[inline(always)]
-pub fn confirmed<F: Table>(key: &FlowKey<F::Address>) -> Option<Found<F>> {
+pub fn confirmed<F: Table>(key: &FlowKey<F::Address>, key_hash: u64) -> Option<Found<F>> {
     Some(Found {
-        entry: lookup::<F>(key)?,
+        entry: F::find(key, key_hash)?,
         confirmed: true,
         changed: 0,
     })
@@ -72,53 +104,60 @@ pub fn half_open<F: Table>(
     key_hash: u64,
     now_ns: u64,
 ) -> Option<Found<F>> {
-    let entry = &mut copies::<F>()?.found;
-    if !F::read(key, key_hash, entry) {
-        return None;
+    held(key, key_hash, false).filter(|found| !is_over(key, found, now_ns))
+}
+
+/// What one table holds under this key, whether its time is over or not.
+#[inline(always)]
+pub fn held<F: Table>(
+    key: &FlowKey<F::Address>,
+    key_hash: u64,
+    in_confirmed: bool,
+) -> Option<Found<F>> {
+    if in_confirmed {
+        return confirmed(key, key_hash);
     }
-    let found = Found {
+    let entry = &mut copies::<F>()?.found;
+    F::read(key, key_hash, entry).then_some(Found {
         entry,
         confirmed: false,
         changed: 0,
-    };
-    (!is_over(key, &found, now_ns)).then_some(found)
+    })
 }
 
-/// A half-open flow whose timer ran out in both directions, or whose backend's entry is another
-/// backend's by now: nobody removes it from its table, so whoever finds it has to ask.
-#[inline(always)]
-fn is_over<F: Table>(key: &FlowKey<F::Address>, found: &Found<F>, now_ns: u64) -> bool {
+/// A flow whose timer ran out in both directions, or whose backend's entry is another backend's by
+/// now. The sweeper comes by about once a second, or never while no daemon runs: who finds a
+/// half-open flow asks.
+#[inline(never)]
+pub fn is_over<F: Table>(key: &FlowKey<F::Address>, found: &Found<F>, now_ns: u64) -> bool {
     let entry = &*found.entry;
     let Some(backend) = maps::BACKENDS.get(entry.backend_idx) else {
         return true;
     };
     let (address, port_be) = if entry.side == side::CLIENT {
-        (entry.destination, entry.destination_port_be)
+        (&entry.destination, entry.destination_port_be)
     } else {
-        (key.source, key.source_port_be)
+        (&key.source, key.source_port_be)
     };
     if port_be != backend.port_be || !address.same(F::backend_address(backend)) {
         return true;
     }
-    let Some(service) = maps::SERVICES.get(backend.service_idx) else {
-        return true;
-    };
-    let time_ns = service.timeouts.of_ns(entry.state);
-    if now_ns.saturating_sub(entry.last_seen_ns) <= time_ns {
-        return false;
-    }
-    match twin::<F>(key, found) {
-        Some(twin) => now_ns.saturating_sub(twin.last_seen_ns) > time_ns,
-        None => true,
-    }
+    is_quiet(entry, now_ns) && twin::<F>(key, found).is_none_or(|twin| is_quiet(twin, now_ns))
 }
 
+/// No packet came this way for the time of the flow's state.
 #[inline(always)]
-fn lookup<F: Table>(key: &FlowKey<F::Address>) -> Option<&'static mut Flow<F::Address>> {
-    // SAFETY: entries stay mapped while the program runs (RCU); the module says who writes them.
-    F::flows()
-        .get_ptr_mut(key)
-        .map(|entry| unsafe { &mut *entry })
+pub fn is_quiet<A>(flow: &Flow<A>, now_ns: u64) -> bool {
+    let service = maps::BACKENDS
+        .get(flow.backend_idx)
+        .and_then(|backend| maps::SERVICES.get(backend.service_idx));
+    match service {
+        // Another CPU may have noted a packet since this one read its clock.
+        Some(service) => {
+            now_ns.saturating_sub(flow.last_seen_ns) > service.timeouts.of_ns(flow.state)
+        }
+        None => true,
+    }
 }
 
 #[inline(always)]
@@ -131,10 +170,9 @@ fn copies<F: Table>() -> Option<&'static mut Copies<F::Address>> {
 #[inline(always)]
 fn remove<F: Table>(key: &FlowKey<F::Address>, confirmed: bool) {
     if confirmed {
-        // That it is gone already is no error.
-        let _ = F::flows().remove(key);
+        <F as Confirmed>::remove(key);
     } else {
-        F::remove(key);
+        <F as HalfOpen>::remove(key);
     }
 }
 
@@ -160,7 +198,7 @@ fn twin<F: Table>(
 ) -> Option<&'static mut Flow<F::Address>> {
     let twin_key = twin_key(found)?;
     let twin = if found.confirmed {
-        lookup::<F>(twin_key)?
+        F::find(twin_key, hash::flow(twin_key))?
     } else {
         let copy = &mut copies::<F>()?.twin;
         if !F::read(twin_key, hash::flow(twin_key), copy) {
@@ -191,7 +229,7 @@ pub fn seen<F: Table>(key: &FlowKey<F::Address>, found: &mut Found<F>, now_ns: u
 }
 
 /// Removes an entry, and its twin where that is still its own.
-#[inline(always)]
+#[inline(never)]
 pub fn remove_pair<F: Table>(key: &FlowKey<F::Address>, found: &Found<F>) {
     if twin::<F>(key, found).is_some()
         && let Some(twin_key) = twin_key(found)
@@ -202,7 +240,7 @@ pub fn remove_pair<F: Table>(key: &FlowKey<F::Address>, found: &Found<F>) {
 }
 
 /// Marks both directions as reset.
-#[inline(always)]
+#[inline(never)]
 pub fn reset<F: Table>(key: &FlowKey<F::Address>, found: &mut Found<F>) {
     found.entry.state = state::RESET;
     if !found.confirmed {
@@ -216,74 +254,77 @@ pub fn reset<F: Table>(key: &FlowKey<F::Address>, found: &mut Found<F>) {
 
 /// An established flow that this segment does not change: nothing to look up but its own entry.
 #[inline(always)]
-pub fn is_steady<F: Table>(segment: &Segment<'_, F>, found: &Found<F>) -> bool {
+pub fn is_steady<F: Family>(segment: &Segment<'_, F>, found: &Found<F>) -> bool {
     use tcp_flag::{FIN, RST, SYN};
     found.confirmed && found.entry.state == state::ESTABLISHED && !segment.has(SYN | FIN | RST)
 }
 
-/// Carries out what a segment means for its flow's state.
-#[inline(always)]
+/// Carries out what a segment means for its flow's state. Not a part of the steady packet's path,
+/// so it has a stack frame of its own.
+#[inline(never)]
 pub fn advance<F: Table>(
-    segment: &Segment<'_, F>,
+    signal: &Signal,
     key: &FlowKey<F::Address>,
-    mut found: Found<F>,
+    found: &mut Found<F>,
     now_ns: u64,
-) -> Progress<F> {
+) -> Progress {
     let from = found.entry.side;
-    let mut twin = twin::<F>(key, &found);
+    let mut twin = twin::<F>(key, found);
 
     if from == side::CLIENT {
         // A half-open entry whose twin is gone would send packets from a source port that may be
         // another flow's by now.
         let orphan = !found.confirmed && twin.is_none();
-        let renewed = segment.is_syn() && found.entry.state >= state::FIN;
+        let renewed = tcp_flag::is_syn(signal.flags) && found.entry.state >= state::FIN;
         if orphan || renewed {
-            remove_pair::<F>(key, &found);
+            remove_pair::<F>(key, found);
             return Progress::Over;
         }
-        if confirms(segment, &found, now_ns)
+        if confirms(signal, found, now_ns)
             && let Some(twin_now) = twin
         {
-            let Some(now) = confirm::<F>(key, found, twin_now, now_ns) else {
+            if confirm::<F>(key, found, twin_now, now_ns) == Progress::Over {
                 return Progress::Over;
-            };
-            found = now;
-            twin = self::twin::<F>(key, &found);
+            }
+            twin = self::twin::<F>(key, found);
         }
-    } else if segment.is_syn_ack() && !found.confirmed && found.entry.state != state::ESTABLISHED {
+    } else if tcp_flag::is_syn_ack(signal.flags)
+        && !found.confirmed
+        && found.entry.state != state::ESTABLISHED
+    {
         // Even after a RST: that may have been the answer to a straggler of the connection before.
         found.entry.state = state::SYN_ACKED;
         found.changed |= part::STATE;
         if let Some(client) = &mut twin {
             client.state = state::SYN_ACKED;
-            client.pending = u32::from_be(segment.tcp.sequence_be).wrapping_add(1);
-            write_twin(&found, client, part::STATE);
+            client.pending = signal.sequence.wrapping_add(1);
+            write_twin(found, client, part::STATE);
         }
     }
 
     let entry = &mut *found.entry;
-    if segment.has(tcp_flag::RST) {
+    if signal.has(tcp_flag::RST) {
         entry.state = state::RESET;
-    } else if segment.has(tcp_flag::FIN) && entry.state >= state::ESTABLISHED {
+    } else if signal.has(tcp_flag::FIN) && entry.state >= state::ESTABLISHED {
         if entry.closed_by == 0 && from == side::BACKEND {
             entry.flags |= flag::BACKEND_CLOSED_FIRST;
         }
         entry.closed_by |= from;
         entry.state = closing_state(entry.closed_by);
-    } else if entry.state == state::RESET && found.confirmed && segment.payload > 0 {
+    } else if entry.state == state::RESET && found.confirmed && signal.payload > 0 {
         // Whoever sends data did not take the reset for valid (RFC 5961, section 3.2).
         entry.state = closing_state(entry.closed_by);
     } else {
-        return Progress::On(found);
+        return Progress::On;
     }
     found.changed |= part::STATE;
     if let Some(twin) = twin {
         twin.state = found.entry.state;
         twin.closed_by = found.entry.closed_by;
         twin.flags |= found.entry.flags & flag::BACKEND_CLOSED_FIRST;
-        write_twin(&found, twin, part::STATE);
+        write_twin(found, twin, part::STATE);
     }
-    Progress::On(found)
+    Progress::On
 }
 
 #[inline(always)]
@@ -298,15 +339,13 @@ fn closing_state(closed_by: u8) -> u8 {
 /// The client's segment proves that it got the backend's SYN-ACK; or the flow was confirmed before
 /// but found the table full, and its next attempt is due.
 #[inline(always)]
-fn confirms<F: Table>(segment: &Segment<'_, F>, found: &Found<F>, now_ns: u64) -> bool {
-    if found.confirmed || !segment.has(tcp_flag::ACK) || segment.has(tcp_flag::SYN | tcp_flag::RST)
-    {
+fn confirms<F: Family>(signal: &Signal, found: &Found<F>, now_ns: u64) -> bool {
+    if found.confirmed || !signal.has(tcp_flag::ACK) || signal.has(tcp_flag::SYN | tcp_flag::RST) {
         return false;
     }
     match found.entry.state {
         state::SYN_ACKED => {
-            let acknowledged = u32::from_be(segment.tcp.acknowledgement_be);
-            acknowledged.wrapping_sub(found.entry.pending) < CONFIRM_WINDOW
+            signal.acknowledgement.wrapping_sub(found.entry.pending) < CONFIRM_WINDOW
         }
         state::ESTABLISHED => found.entry.pending != (now_ns >> SECOND_SHIFT) as u32,
         _ => false,
@@ -314,30 +353,35 @@ fn confirms<F: Table>(segment: &Segment<'_, F>, found: &Found<F>, now_ns: u64) -
 }
 
 /// Moves a flow into the table of confirmed flows. When that is full the flow stays where it is,
-/// is counted once, and tries again about every second. `None` when somebody removed it meanwhile.
+/// is counted once, and tries again about every second.
 #[inline(always)]
 fn confirm<F: Table>(
     key: &FlowKey<F::Address>,
-    mut found: Found<F>,
+    found: &mut Found<F>,
     twin: &mut Flow<F::Address>,
     now_ns: u64,
-) -> Option<Found<F>> {
-    let twin_key = twin_key(&found)?;
+) -> Progress {
+    let Some(twin_key) = twin_key(found) else {
+        return Progress::On;
+    };
     found.entry.state = state::ESTABLISHED;
     twin.state = state::ESTABLISHED;
 
     // Into the new table before out of the old one: whoever allocates a source port looks here
     // last, so that a port is at no time in neither.
-    if F::flows()
-        .insert(twin_key, &*twin, BPF_NOEXIST as u64)
-        .is_ok()
-    {
-        let entry = &*found.entry;
-        if F::flows().insert(key, entry, BPF_NOEXIST as u64).is_ok() {
+    if <F as Confirmed>::insert(twin_key, twin) {
+        if <F as Confirmed>::insert(key, found.entry) {
             remove::<F>(twin_key, false);
             remove::<F>(key, false);
             stats::count(Reason::FlowConfirmed);
-            return confirmed(key);
+            return match confirmed(key, hash::flow(key)) {
+                Some(now) => {
+                    *found = now;
+                    Progress::On
+                }
+                // Somebody removed it meanwhile.
+                None => Progress::Over,
+            };
         }
         remove::<F>(twin_key, true);
     }
@@ -347,8 +391,8 @@ fn confirm<F: Table>(
         stats::count(Reason::FlowTableFull);
     }
     found.changed |= part::STATE;
-    write_twin(&found, twin, part::STATE);
-    Some(found)
+    write_twin(found, twin, part::STATE);
+    Progress::On
 }
 
 /// Notes the next hop that the client's packets come by, for those that go back to it. Both lie in
@@ -368,10 +412,15 @@ pub fn learn_next_hop<F: Table>(
     copy_mac(&mut entry.peer_mac, &segment.ethernet.source);
     copy_mac(&mut entry.local_mac, &segment.ethernet.destination);
     found.changed |= part::NEXT_HOP;
+    tell_twin_next_hop(key, found);
+}
+
+#[inline(never)]
+fn tell_twin_next_hop<F: Table>(key: &FlowKey<F::Address>, found: &Found<F>) {
     if let Some(twin) = twin::<F>(key, found) {
-        twin.ifindex = ifindex;
-        copy_mac(&mut twin.peer_mac, &segment.ethernet.source);
-        copy_mac(&mut twin.local_mac, &segment.ethernet.destination);
+        twin.ifindex = found.entry.ifindex;
+        copy_mac(&mut twin.peer_mac, &found.entry.peer_mac);
+        copy_mac(&mut twin.local_mac, &found.entry.local_mac);
         write_twin(found, twin, part::NEXT_HOP);
     }
 }
@@ -384,12 +433,13 @@ pub fn claim<F: Table>(
     entry: &Flow<F::Address>,
     timeouts: &Timeouts,
 ) -> bool {
-    if !F::insert(key, hash::flow(key), entry, Some(timeouts)) {
+    let key_hash = hash::flow(key);
+    if !<F as HalfOpen>::insert(key, key_hash, entry, Some(timeouts)) {
         return false;
     }
     // Between the caller's look and this insert the key's holder may have been confirmed, which
     // moves it. It is inserted there before it is removed here, so this second look finds it.
-    if lookup::<F>(key).is_some() {
+    if F::find(key, key_hash).is_some() {
         remove::<F>(key, false);
         return false;
     }
@@ -404,7 +454,7 @@ pub fn insert_client<F: Table>(
     entry: &Flow<F::Address>,
     replies_key: &FlowKey<F::Address>,
 ) -> Result<(), Reason> {
-    if !F::insert(key, key_hash, entry, None) {
+    if !<F as HalfOpen>::insert(key, key_hash, entry, None) {
         remove::<F>(replies_key, false);
         return Err(Reason::TableError);
     }

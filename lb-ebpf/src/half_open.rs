@@ -1,4 +1,4 @@
-//! The table of half-open flows ([`lb_common::half_open`]): each call takes the lock of one bucket,
+//! The table of half-open flows ([`lb_common::table`]): each call takes the lock of one bucket,
 //! so that nobody ever sees half of one flow and half of another. Entries are copied out; what a
 //! packet changes is written back part by part, lest two CPUs undo each other's change.
 //!
@@ -8,9 +8,9 @@ use aya_ebpf::{Global, helpers};
 use lb_common::{
     V4, V6,
     flow::{Flow, FlowKey},
-    half_open::{Bucket, Place, WAYS, stamp},
     hash,
     service::Timeouts,
+    table::{HALF_OPEN_WAYS as WAYS, HalfOpenFlows, HalfOpenHead, Place, stamp},
 };
 
 use crate::family::{Family, Inet, Inet6};
@@ -27,29 +27,43 @@ pub mod part {
     pub const NEXT_HOP: u64 = 4;
 }
 
+/// A bucket: its head and its entries.
+struct Bucket<'a, F: Family> {
+    head: &'a mut HalfOpenHead,
+    entries: &'a mut HalfOpenFlows<F::Address>,
+}
+
 /// Runs `act` on the bucket of the key with this hash, with the key's tag, under the bucket's lock.
 /// No helper may be called meanwhile (kernel/bpf/verifier.c). `None` when there is no such bucket.
 #[inline(always)]
 fn locked<F: Family, R>(
     key_hash: u64,
-    act: impl FnOnce(&mut Bucket<F::Address>, u16) -> R,
+    act: impl FnOnce(&mut Bucket<'_, F>, u16) -> R,
 ) -> Option<R> {
     let place = Place::of(key_hash, HALF_OPEN_BUCKETS.load());
-    let bucket = F::half_open(place.bucket_idx)?;
+    let head = F::half_head(place.bucket_idx)?;
+    let entries = F::half_open(place.bucket_idx)?;
     // SAFETY: the lock lies in a live map value; it is released below on the only way out.
-    unsafe { helpers::bpf_spin_lock((&raw mut (*bucket).lock).cast()) };
+    unsafe { helpers::bpf_spin_lock((&raw mut (*head).lock).cast()) };
     // SAFETY: whoever holds the lock is the only one to touch the bucket.
-    let result = act(unsafe { &mut *bucket }, place.tag);
+    let (head_now, entries) = unsafe { (&mut *head, &mut *entries) };
+    let result = act(
+        &mut Bucket {
+            head: head_now,
+            entries,
+        },
+        place.tag,
+    );
     // SAFETY: as above.
-    unsafe { helpers::bpf_spin_unlock((&raw mut (*bucket).lock).cast()) };
+    unsafe { helpers::bpf_spin_unlock((&raw mut (*head).lock).cast()) };
     Some(result)
 }
 
 /// Which entry of the bucket has this key; [`WAYS`] for none.
 #[inline(always)]
-fn way_of<F: Family>(bucket: &Bucket<F::Address>, tag: u16, key: &FlowKey<F::Address>) -> usize {
+fn way_of<F: Family>(bucket: &Bucket<'_, F>, tag: u16, key: &FlowKey<F::Address>) -> usize {
     for way in 0..WAYS {
-        if bucket.tags[way] == tag && bucket.entries[way].key.same(key) {
+        if bucket.head.tags[way] == tag && bucket.entries[way].key.same(key) {
             return way;
         }
     }
@@ -57,7 +71,7 @@ fn way_of<F: Family>(bucket: &Bucket<F::Address>, tag: u16, key: &FlowKey<F::Add
 }
 
 /// The table of one address family.
-pub trait Table: Family {
+pub trait HalfOpen: Family {
     /// Copies the entry with this key and hash. False when there is none.
     fn read(key: &FlowKey<Self::Address>, key_hash: u64, to: &mut Flow<Self::Address>) -> bool;
     /// Writes these parts ([`part`]) of `from` into the entry with this key, if there is one.
@@ -78,7 +92,7 @@ pub trait Table: Family {
 /// Makes each operation a function that the verifier knows as global: it checks it once, and not
 /// again with every state in which it is called (since Linux 5.6). Such functions are told apart by
 /// names, take pointers that may be null, and return integers.
-macro_rules! table {
+macro_rules! half_open {
     ($family:ty, $address:ty, $read:ident, $write:ident, $remove:ident, $insert:ident) => {
         #[unsafe(no_mangle)]
         #[inline(never)]
@@ -135,7 +149,7 @@ macro_rules! table {
             }
         }
 
-        impl Table for $family {
+        impl HalfOpen for $family {
             #[inline(always)]
             fn read(key: &FlowKey<$address>, key_hash: u64, to: &mut Flow<$address>) -> bool {
                 $read(key, key_hash, to) != 0
@@ -165,7 +179,7 @@ macro_rules! table {
     };
 }
 
-table!(
+half_open!(
     Inet,
     V4,
     half_open_read4,
@@ -173,7 +187,7 @@ table!(
     half_open_remove4,
     half_open_insert4
 );
-table!(
+half_open!(
     Inet6,
     V6,
     half_open_read6,
@@ -204,7 +218,7 @@ fn write<F: Family>(key: &FlowKey<F::Address>, from: &Flow<F::Address>, parts: u
         let to = &mut bucket.entries[way].flow;
         if parts & part::LAST_SEEN != 0 {
             to.last_seen_ns = from.last_seen_ns;
-            bucket.stamps[way] = stamp(from.last_seen_ns);
+            bucket.head.stamps[way] = stamp(from.last_seen_ns);
         }
         if parts & part::STATE != 0 {
             to.state = from.state;
@@ -225,7 +239,7 @@ fn remove<F: Family>(key: &FlowKey<F::Address>) {
     locked::<F, _>(hash::flow(key), |bucket, tag| {
         let way = way_of::<F>(bucket, tag, key);
         if way < WAYS {
-            bucket.tags[way] = 0;
+            bucket.head.tags[way] = 0;
         }
     });
 }
@@ -248,8 +262,8 @@ fn insert<F: Family>(
                 return false;
             }
         }
-        bucket.tags[way] = tag;
-        bucket.stamps[way] = stamp(now_ns);
+        bucket.head.tags[way] = tag;
+        bucket.head.stamps[way] = stamp(now_ns);
         let entry = &mut bucket.entries[way];
         copy_key(&mut entry.key, key);
         copy_flow(&mut entry.flow, flow);
@@ -260,16 +274,16 @@ fn insert<F: Family>(
 
 /// A free entry, or else the one that was quiet for longest.
 #[inline(always)]
-fn place_for_new<F: Family>(bucket: &Bucket<F::Address>, now: u32) -> usize {
+fn place_for_new<F: Family>(bucket: &Bucket<'_, F>, now: u32) -> usize {
     /// Another CPU's stamp may be a little ahead of this one's clock: that is no age.
     const AHEAD: u32 = u32::MAX - (1 << 16);
     let mut oldest = 0;
     let mut greatest_age = 0;
     for way in 0..WAYS {
-        if bucket.tags[way] == 0 {
+        if bucket.head.tags[way] == 0 {
             return way;
         }
-        let age = now.wrapping_sub(bucket.stamps[way]);
+        let age = now.wrapping_sub(bucket.head.stamps[way]);
         if age > greatest_age && age < AHEAD {
             greatest_age = age;
             oldest = way;
@@ -280,7 +294,7 @@ fn place_for_new<F: Family>(bucket: &Bucket<F::Address>, now: u32) -> usize {
 
 /// Copies word by word: as a whole it may become a call of `memmove`.
 #[inline(always)]
-fn copy_flow<A: lb_common::Address>(to: &mut Flow<A>, from: &Flow<A>) {
+pub fn copy_flow<A: lb_common::Address>(to: &mut Flow<A>, from: &Flow<A>) {
     to.source = from.source.copied();
     to.destination = from.destination.copied();
     to.source_port_be = from.source_port_be;
@@ -298,7 +312,7 @@ fn copy_flow<A: lb_common::Address>(to: &mut Flow<A>, from: &Flow<A>) {
 }
 
 #[inline(always)]
-fn copy_key<A: lb_common::Address>(to: &mut FlowKey<A>, from: &FlowKey<A>) {
+pub fn copy_key<A: lb_common::Address>(to: &mut FlowKey<A>, from: &FlowKey<A>) {
     to.source = from.source.copied();
     to.destination = from.destination.copied();
     to.source_port_be = from.source_port_be;

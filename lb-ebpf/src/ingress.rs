@@ -1,6 +1,8 @@
 //! The way of a packet, top to bottom: parse, ask whether it can be ours, find its flow or open
 //! one, rewrite, forward. Both directions come by here.
 
+use core::hint::black_box;
+
 use aya_ebpf::{helpers::bpf_ktime_get_coarse_ns, programs::XdpContext};
 use lb_common::{
     backend,
@@ -11,75 +13,123 @@ use lb_common::{
 };
 
 use crate::{
-    flow::{self, Found, Progress},
-    forward,
-    half_open::Table,
-    maps,
+    flow::{self, Found, Progress, Signal, Table},
+    forward, maps,
     packet::{ETHERTYPE_IPV4_BE, ETHERTYPE_IPV6_BE, Frame, IpHeader as _, Segment, tcp_flag},
     rewrite::{self, Readdress},
     select, stats,
 };
 
+/// Instead of an XDP action: the segment belongs to no flow that is known.
+const UNKNOWN: u32 = u32::MAX;
+
 /// What becomes of a frame: an XDP action, or the reason why it was not forwarded.
+///
+/// Known flows and new ones have functions of their own, which both read the headers: one frame of
+/// the stack of 512 bytes would not hold what both need, and most packets are of known flows.
 #[inline(always)]
 pub fn handle(ctx: &XdpContext) -> Result<u32, Reason> {
-    let frame = Frame::new(ctx)?;
-    match frame.ethernet.ethertype_be {
-        ETHERTYPE_IPV4_BE => balance(ctx, frame.ipv4()?),
-        ETHERTYPE_IPV6_BE => balance(ctx, frame.ipv6()?),
+    let ethertype_be = Frame::new(ctx)?.ethernet.ethertype_be;
+    match ethertype_be {
+        ETHERTYPE_IPV4_BE => match known4(ctx)? {
+            UNKNOWN => new4(ctx),
+            verdict => Ok(verdict),
+        },
+        ETHERTYPE_IPV6_BE => match known6(ctx)? {
+            UNKNOWN => new6(ctx),
+            verdict => Ok(verdict),
+        },
         _ => Err(Reason::NotIp),
     }
 }
 
+#[inline(never)]
+fn known4(ctx: &XdpContext) -> Result<u32, Reason> {
+    known(ctx, Frame::new(ctx)?.ipv4()?)
+}
+
+#[inline(never)]
+fn known6(ctx: &XdpContext) -> Result<u32, Reason> {
+    known(ctx, Frame::new(ctx)?.ipv6()?)
+}
+
+#[inline(never)]
+fn new4(ctx: &XdpContext) -> Result<u32, Reason> {
+    new(ctx, Frame::new(ctx)?.ipv4()?)
+}
+
+#[inline(never)]
+fn new6(ctx: &XdpContext) -> Result<u32, Reason> {
+    new(ctx, Frame::new(ctx)?.ipv6()?)
+}
+
+/// Nanoseconds of `CLOCK_MONOTONIC` at the kernel's tick, which is enough for timers of seconds, at
+/// a fraction of the exact clock's cost.
 #[inline(always)]
-fn balance<F: Readdress + Table>(
+pub fn now_ns() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_ktime_get_coarse_ns() }
+}
+
+/// Has the compiler read a key from where it lies: it would keep an IPv6 key's words apart, each in
+/// a place of its own on the stack, for the headers that are rewritten later.
+#[inline(always)]
+fn in_memory<A>(key: &FlowKey<A>) -> &FlowKey<A> {
+    black_box(key)
+}
+
+/// A segment that may belong to a known flow, or else to none of ours.
+#[inline(always)]
+fn known<F: Readdress + Table>(
     ctx: &XdpContext,
     mut segment: Segment<'_, F>,
 ) -> Result<u32, Reason> {
     let settings = maps::SETTINGS.get(0).ok_or(Reason::TableError)?;
-    let key = segment.key();
-    if !select::can_be_ours(settings, &key) {
+    let key = &segment.key();
+    if !select::can_be_ours(settings, key) {
         return Err(Reason::NotOurs);
     }
-    // SAFETY: a helper without arguments. Its resolution is the kernel's tick, which is enough for
-    // timers of seconds, at a fraction of the exact clock's cost.
-    let now_ns = unsafe { bpf_ktime_get_coarse_ns() };
-
-    let mut found = flow::confirmed::<F>(&key);
-    let mut key_hash = 0;
-    if found.is_none() {
-        key_hash = hash::flow(&key);
-        found = flow::half_open(&key, key_hash, now_ns);
+    let key_hash = hash::flow(key);
+    let key = in_memory(key);
+    let now_ns = now_ns();
+    let found = match flow::confirmed(key, key_hash) {
+        Some(found) => found,
+        None => match flow::half_open(key, key_hash, now_ns) {
+            Some(found) => found,
+            None => return Ok(UNKNOWN),
+        },
+    };
+    if segment.fragment {
+        return Err(Reason::Fragment);
     }
-    if let Some(found) = found {
-        if segment.fragment {
-            return Err(Reason::Fragment);
-        }
-        if let Some(verdict) = follow(ctx, settings, &mut segment, &key, found, now_ns)? {
-            return Ok(verdict);
-        }
-        key_hash = hash::flow(&key);
-    }
+    follow(ctx, settings, &mut segment, key, found, now_ns)
+}
 
-    let service_idx = select::service::<F>(&key).ok_or(Reason::NotOurs)?;
+/// A segment of no known flow: a SYN for a vip opens one.
+#[inline(always)]
+fn new<F: Readdress + Table>(ctx: &XdpContext, mut segment: Segment<'_, F>) -> Result<u32, Reason> {
+    let settings = maps::SETTINGS.get(0).ok_or(Reason::TableError)?;
+    let key = &segment.key();
+    let service_idx = select::service::<F>(key).ok_or(Reason::NotOurs)?;
     if segment.fragment {
         return Err(Reason::Fragment);
     }
     if !segment.is_syn() {
         return Err(Reason::NoFlow);
     }
-    let choice = select::backend(service_idx, key_hash)?;
+    let choice = select::backend(service_idx, hash::flow(key))?;
+    let key = in_memory(key);
     if segment.ip.hop_limit() <= 1 {
         return Err(Reason::TtlExpired);
     }
     let ifindex = ctx.ingress_ifindex() as u32;
-    let entry = select::open(&segment, &key, settings, &choice, ifindex, now_ns)?;
+    let entry = select::open(&segment, key, settings, &choice, ifindex, now_ns())?;
     stats::packet(choice.backend_idx, side::CLIENT, segment.frame_length);
     rewrite::readdress(&mut segment, entry);
     forward::to_backend(ctx, settings, &mut segment, choice.backend)
 }
 
-/// A segment of a known flow. `None`: the flow is over, and the segment stands alone.
+/// A segment of a known flow. [`UNKNOWN`]: the flow is over, and the segment stands alone.
 #[inline(always)]
 fn follow<F: Readdress + Table>(
     ctx: &XdpContext,
@@ -88,14 +138,14 @@ fn follow<F: Readdress + Table>(
     key: &FlowKey<F::Address>,
     mut found: Found<F>,
     now_ns: u64,
-) -> Result<Option<u32>, Reason> {
+) -> Result<u32, Reason> {
     let backend = maps::BACKENDS
         .get(found.entry.backend_idx)
         .ok_or(Reason::TableError)?;
     if backend.flows == backend::flows::RESET {
         if segment.is_syn() && found.entry.side == side::CLIENT {
             flow::remove_pair::<F>(key, &found);
-            return Ok(None);
+            return Ok(UNKNOWN);
         }
         if !segment.has(tcp_flag::RST) {
             flow::reset::<F>(key, &mut found);
@@ -109,19 +159,18 @@ fn follow<F: Readdress + Table>(
     if from == side::CLIENT {
         flow::learn_next_hop(segment, key, &mut found, ctx.ingress_ifindex() as u32);
     }
-    if !flow::is_steady(segment, &found) {
-        match flow::advance(segment, key, found, now_ns) {
-            Progress::On(now) => found = now,
-            Progress::Over => return Ok(None),
-        }
+    if !flow::is_steady(segment, &found)
+        && flow::advance(&Signal::of(segment), key, &mut found, now_ns) == Progress::Over
+    {
+        return Ok(UNKNOWN);
     }
     flow::seen(key, &mut found, now_ns);
     let entry = found.entry;
     stats::packet(entry.backend_idx, from, segment.frame_length);
     rewrite::readdress(segment, entry);
     if from == side::CLIENT {
-        forward::to_backend(ctx, settings, segment, backend).map(Some)
+        forward::to_backend(ctx, settings, segment, backend)
     } else {
-        Ok(Some(forward::to_client(ctx, settings, segment, entry)))
+        Ok(forward::to_client(ctx, settings, segment, entry))
     }
 }

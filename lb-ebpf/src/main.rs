@@ -1,4 +1,4 @@
-//! The XDP program: entry, panic handler, licence. One program on every configured interface, for
+//! The XDP programs: entries, panic handler, licence. One program, `divvy`, on every configured interface, for
 //! both directions; `ingress` tells a packet's way from top to bottom.
 //!
 //! Each stage takes views and returns `Result<_, Reason>`; a [`lb_common::reason::Reason`] becomes
@@ -11,6 +11,7 @@
 )]
 
 mod answer;
+mod confirmed;
 mod family;
 mod flow;
 mod forward;
@@ -21,14 +22,24 @@ mod packet;
 mod rewrite;
 mod select;
 mod stats;
+mod sweep;
 
-use aya_ebpf::{macros::xdp, programs::XdpContext};
+use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
 
 #[xdp]
 pub fn divvy(ctx: XdpContext) -> u32 {
     match ingress::handle(&ctx) {
         Ok(verdict) => verdict,
         Err(reason) => stats::conclude(&ctx, reason),
+    }
+}
+
+/// Run by the daemon; see [`sweep`](mod@sweep).
+#[xdp]
+pub fn sweep(ctx: XdpContext) -> u32 {
+    match sweep::run(&ctx) {
+        Ok(()) => xdp_action::XDP_PASS,
+        Err(_) => xdp_action::XDP_ABORTED,
     }
 }
 

@@ -9,16 +9,20 @@ use aya_ebpf::{
 use lb_common::{
     MAX_BACKENDS, MAX_SERVICES, MAX_SNAT, MAX_VIPS, RING_CHUNKS, RingChunk, RstBudget, V4, V6,
     backend::{Backend, BackendStats},
-    flow::{Flow, FlowKey},
-    half_open::{Bucket, buckets},
+    flow::FlowKey,
     reason::REASON_SLOTS,
     service::{Service, Settings, VipKey},
+    table::{FlowHead, Flows, HalfOpenFlows, HalfOpenHead, flow_buckets, half_open_buckets},
 };
 
 use crate::{flow::Copies, select::Draft};
 
-const DEFAULT_FLOWS: u32 = 2 * 262_144;
-const DEFAULT_HALF_OPEN: usize = buckets(2 * 65_536) as usize;
+const FLOW_BUCKETS: usize = flow_buckets(262_144) as usize;
+const HALF_OPEN_BUCKETS: usize = half_open_buckets(65_536) as usize;
+
+/// An array with this flag (`BPF_F_MMAPABLE`, Linux 5.5) begins at a page, so that values of 64
+/// bytes lie on one cache line each.
+const ALIGNED: usize = 1 << 10;
 
 #[map(name = "settings")]
 pub static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
@@ -39,15 +43,30 @@ pub static BACKENDS: Array<Backend> = Array::with_max_entries(MAX_BACKENDS, 0);
 #[map(name = "snat")]
 pub static SNAT: Array<V6> = Array::with_max_entries(MAX_SNAT, 0);
 
+/// Heads are made with type information, by which the kernel finds the lock in each.
+#[btf_map(name = "flow_heads4")]
+pub static FLOW_HEADS4: btf_maps::Array<FlowHead, FLOW_BUCKETS, ALIGNED> = btf_maps::Array::new();
+#[btf_map(name = "flow_heads6")]
+pub static FLOW_HEADS6: btf_maps::Array<FlowHead, FLOW_BUCKETS, ALIGNED> = btf_maps::Array::new();
 #[map(name = "flows4")]
-pub static FLOWS4: HashMap<FlowKey<V4>, Flow<V4>> = HashMap::with_max_entries(DEFAULT_FLOWS, 0);
+pub static FLOWS4: Array<Flows<V4>> = Array::with_max_entries(FLOW_BUCKETS as u32, ALIGNED as u32);
 #[map(name = "flows6")]
-pub static FLOWS6: HashMap<FlowKey<V6>, Flow<V6>> = HashMap::with_max_entries(DEFAULT_FLOWS, 0);
-/// Made with type information, by which the kernel finds the lock in each bucket.
-#[btf_map(name = "half_open4")]
-pub static HALF_OPEN4: btf_maps::Array<Bucket<V4>, DEFAULT_HALF_OPEN> = btf_maps::Array::new();
-#[btf_map(name = "half_open6")]
-pub static HALF_OPEN6: btf_maps::Array<Bucket<V6>, DEFAULT_HALF_OPEN> = btf_maps::Array::new();
+pub static FLOWS6: Array<Flows<V6>> = Array::with_max_entries(FLOW_BUCKETS as u32, ALIGNED as u32);
+#[btf_map(name = "half_heads4")]
+pub static HALF_HEADS4: btf_maps::Array<HalfOpenHead, HALF_OPEN_BUCKETS, ALIGNED> =
+    btf_maps::Array::new();
+#[btf_map(name = "half_heads6")]
+pub static HALF_HEADS6: btf_maps::Array<HalfOpenHead, HALF_OPEN_BUCKETS, ALIGNED> =
+    btf_maps::Array::new();
+#[map(name = "half_open4")]
+pub static HALF_OPEN4: Array<HalfOpenFlows<V4>> =
+    Array::with_max_entries(HALF_OPEN_BUCKETS as u32, ALIGNED as u32);
+#[map(name = "half_open6")]
+pub static HALF_OPEN6: Array<HalfOpenFlows<V6>> =
+    Array::with_max_entries(HALF_OPEN_BUCKETS as u32, ALIGNED as u32);
+/// By backend: entries of its flows, as `sweep` counts them.
+#[map(name = "backend_flows")]
+pub static BACKEND_FLOWS: Array<u64> = Array::with_max_entries(MAX_BACKENDS, 0);
 
 #[map(name = "backend_stats")]
 pub static BACKEND_STATS: PerCpuArray<BackendStats> =
@@ -58,11 +77,15 @@ pub static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(REASON_SLOT
 pub static RST_BUDGET: PerCpuArray<RstBudget> = PerCpuArray::with_max_entries(1, 0);
 
 /// Scratch, which holds nothing between two packets and is not pinned: for entries copied out of
-/// the half-open table, and for a new flow.
+/// the half-open table, for the key of a swept one, and for a new flow.
 #[map(name = "copies4")]
 pub static COPIES4: PerCpuArray<Copies<V4>> = PerCpuArray::with_max_entries(1, 0);
 #[map(name = "copies6")]
 pub static COPIES6: PerCpuArray<Copies<V6>> = PerCpuArray::with_max_entries(1, 0);
+#[map(name = "swept_key4")]
+pub static SWEPT_KEY4: PerCpuArray<FlowKey<V4>> = PerCpuArray::with_max_entries(1, 0);
+#[map(name = "swept_key6")]
+pub static SWEPT_KEY6: PerCpuArray<FlowKey<V6>> = PerCpuArray::with_max_entries(1, 0);
 #[map(name = "draft4")]
 pub static DRAFT4: PerCpuArray<Draft<V4>> = PerCpuArray::with_max_entries(1, 0);
 #[map(name = "draft6")]

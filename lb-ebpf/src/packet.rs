@@ -21,6 +21,18 @@ pub mod tcp_flag {
     pub const SYN: u8 = 0x02;
     pub const RST: u8 = 0x04;
     pub const ACK: u8 = 0x10;
+
+    /// Opens a connection: SYN without ACK, RST or FIN.
+    #[inline(always)]
+    pub const fn is_syn(flags: u8) -> bool {
+        flags & (SYN | ACK | RST | FIN) == SYN
+    }
+
+    /// Answers a SYN.
+    #[inline(always)]
+    pub const fn is_syn_ack(flags: u8) -> bool {
+        flags & (SYN | ACK | RST) == SYN | ACK
+    }
 }
 
 /// Extension headers that are walked before giving up (RFC 8200, section 4.1 names six kinds, of
@@ -273,18 +285,10 @@ impl<F: Family> Segment<'_, F> {
         self.tcp.flags & flags != 0
     }
 
-    /// It opens a connection: SYN without ACK, RST or FIN.
+    /// It opens a connection.
     #[inline(always)]
     pub fn is_syn(&self) -> bool {
-        use tcp_flag::{ACK, FIN, RST, SYN};
-        self.tcp.flags & (SYN | ACK | RST | FIN) == SYN
-    }
-
-    /// It answers a SYN.
-    #[inline(always)]
-    pub fn is_syn_ack(&self) -> bool {
-        use tcp_flag::{ACK, RST, SYN};
-        self.tcp.flags & (SYN | ACK | RST) == SYN | ACK
+        tcp_flag::is_syn(self.tcp.flags)
     }
 }
 

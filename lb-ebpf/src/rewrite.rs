@@ -48,8 +48,8 @@ pub trait Readdress: Family {
     /// means for the checksum of the pseudo header.
     fn readdress(
         ip: &mut Self::Header,
-        source: Self::Address,
-        destination: Self::Address,
+        source: &Self::Address,
+        destination: &Self::Address,
     ) -> Difference;
     /// One hop less, its checksum kept right.
     fn decrement_hops(ip: &mut Self::Header);
@@ -57,12 +57,12 @@ pub trait Readdress: Family {
 
 impl Readdress for Inet {
     #[inline(always)]
-    fn readdress(ip: &mut Ipv4, source: V4, destination: V4) -> Difference {
+    fn readdress(ip: &mut Ipv4, source: &V4, destination: &V4) -> Difference {
         let difference = Difference::NONE
             .word(ip.source[0], source[0])
             .word(ip.destination[0], destination[0]);
-        ip.source = source;
-        ip.destination = destination;
+        ip.source = *source;
+        ip.destination = *destination;
         ip.checksum_be = difference.apply(ip.checksum_be);
         difference
     }
@@ -80,15 +80,17 @@ impl Readdress for Inet {
 
 impl Readdress for Inet6 {
     #[inline(always)]
-    fn readdress(ip: &mut Ipv6, source: V6, destination: V6) -> Difference {
+    fn readdress(ip: &mut Ipv6, source: &V6, destination: &V6) -> Difference {
         let mut difference = Difference::NONE;
-        for i in 0..4 {
-            difference = difference
-                .word(ip.source[i], source[i])
-                .word(ip.destination[i], destination[i]);
+        // Word after word: eBPF's ten registers cannot hold the addresses.
+        for (word, new) in ip.source.iter_mut().zip(source) {
+            difference = difference.word(*word, *new);
+            *word = *new;
         }
-        ip.source = source;
-        ip.destination = destination;
+        for (word, new) in ip.destination.iter_mut().zip(destination) {
+            difference = difference.word(*word, *new);
+            *word = *new;
+        }
         difference
     }
 
@@ -101,7 +103,7 @@ impl Readdress for Inet6 {
 /// Gives a segment the addresses and ports of its flow.
 #[inline(always)]
 pub fn readdress<F: Readdress>(segment: &mut Segment<'_, F>, flow: &Flow<F::Address>) {
-    let difference = F::readdress(segment.ip, flow.source, flow.destination)
+    let difference = F::readdress(segment.ip, &flow.source, &flow.destination)
         .half(segment.tcp.source_port_be, flow.source_port_be)
         .half(segment.tcp.destination_port_be, flow.destination_port_be);
     segment.tcp.source_port_be = flow.source_port_be;

@@ -19,8 +19,7 @@ use lb_common::{
 
 use crate::{
     family::Family,
-    flow,
-    half_open::Table,
+    flow::{self, Table},
     maps,
     packet::{Segment, copy_mac},
     stats,
@@ -264,9 +263,9 @@ extern "C" fn try_pair<F: Table>(attempt: u32, _context: *mut c_void) -> i64 {
         draft.position -= draft.pairs;
     }
 
-    let mut holder = flow::confirmed::<F>(&draft.replies_key);
+    let key_hash = hash::flow(&draft.replies_key);
+    let mut holder = flow::confirmed::<F>(&draft.replies_key, key_hash);
     if holder.is_none() && attempt >= PORT_ATTEMPTS_QUIET {
-        let key_hash = hash::flow(&draft.replies_key);
         holder = flow::half_open(&draft.replies_key, key_hash, draft.now_ns);
     }
     if let Some(holder) = holder {

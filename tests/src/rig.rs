@@ -2,10 +2,10 @@
 //! packet by packet through `BPF_PROG_TEST_RUN`. Needs root. In such a run every packet arrives on
 //! interface 1, the loopback (net/bpf/test_run.c, `bpf_prog_test_run_xdp`).
 
+mod buckets;
 mod cpu;
 mod entry;
 mod flows;
-mod half_open;
 mod outcome;
 mod tables;
 
@@ -13,10 +13,11 @@ use aya::{
     Ebpf, EbpfLoader,
     programs::{ProgramFd, TestRun as _, TestRunOptions, Xdp},
 };
-use lb_common::{half_open as layout, names, reason::Reason, service::Settings};
+use lb_common::{names, reason::Reason, service::Settings};
 
 pub use cpu::pin_this_thread;
 pub use entry::{Entry, Table, now_ns};
+pub use lb_userspace::datapath::Capacity;
 pub use outcome::{Outcome, Verdict};
 
 use crate::packet::Packet;
@@ -32,23 +33,9 @@ const FRAME_MAX: usize = 4096;
 pub const LOG_NOTHING: u8 = 0;
 pub const LOG_EVERYTHING: u8 = 5;
 
-/// Lengths of the flow tables, of either family.
-#[derive(Clone, Copy, Debug)]
-pub struct Sizes {
-    /// Entries for confirmed flows; each flow takes two.
-    pub flows: u32,
-    /// Entries for half-open flows, eight to a bucket; each flow takes two.
-    pub half_open: u32,
-}
-
-impl Default for Sizes {
-    fn default() -> Self {
-        Self {
-            flows: 4_096,
-            half_open: 8_192,
-        }
-    }
-}
+/// Buckets of the flow tables by default: of 28 entries for confirmed flows and of 8 for half-open
+/// ones. A flow takes two entries.
+pub const SIZES: Capacity = Capacity::of_buckets(256, 1_024);
 
 /// A loaded program with its maps.
 pub struct Rig {
@@ -65,7 +52,7 @@ impl Rig {
     /// # Panics
     /// When the kernel refuses; the message holds the verifier's log.
     #[must_use]
-    pub fn load(sizes: Sizes) -> Self {
+    pub fn load(sizes: Capacity) -> Self {
         Self::load_logging(sizes, LOG_NOTHING)
     }
 
@@ -74,18 +61,11 @@ impl Rig {
     /// # Panics
     /// As [`Self::load`].
     #[must_use]
-    pub fn load_logging(sizes: Sizes, log_level: u8) -> Self {
+    pub fn load_logging(sizes: Capacity, log_level: u8) -> Self {
         pin_this_thread();
         let mut loader = EbpfLoader::new();
         loader.override_global("AYA_LOG_LEVEL", &log_level, false);
-        for name in [names::FLOWS4, names::FLOWS6] {
-            loader.map_max_entries(name, sizes.flows);
-        }
-        let buckets = layout::buckets(sizes.half_open);
-        for name in [names::HALF_OPEN4, names::HALF_OPEN6] {
-            loader.map_max_entries(name, buckets);
-        }
-        loader.override_global(names::HALF_OPEN_BUCKETS, &buckets, true);
+        sizes.apply(&mut loader);
         let mut ebpf = loader
             .load(lb_userspace::datapath::OBJECT)
             .unwrap_or_else(|error| panic!("cannot create the maps (are you root?): {error:?}"));

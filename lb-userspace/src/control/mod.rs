@@ -17,7 +17,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, oneshot},
     task::block_in_place,
 };
 use tracing::{debug, error, info, warn};
@@ -26,7 +26,7 @@ pub use self::start::{MetricsSockets, Options, StartError};
 use self::view::{Detached, FlowFilter, Flows, Reloaded, Status};
 use crate::{
     config::Config,
-    datapath::{Datapath, DatapathError, FlowTables, Report, Rules},
+    datapath::{Datapath, DatapathError, FlowTables, Report},
     health::{self, Checker},
     net::{self, NextHop, Watcher},
     tables::{
@@ -153,7 +153,6 @@ pub struct Control {
     report: Report,
     /// Removed backends that a sweep found without flows; the second time they are freed.
     unused: BTreeSet<u32>,
-    rules: watch::Sender<Rules>,
     /// New sockets for metrics, as the configuration changes; `None` for none.
     metrics: mpsc::Sender<Option<TcpListener>>,
 
@@ -270,7 +269,6 @@ impl Control {
             return Err(error.into());
         }
         self.applied = desired;
-        self.publish_rules();
         debug!(
             entries = changes.len(),
             micros = begun.elapsed().as_micros(),

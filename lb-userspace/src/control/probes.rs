@@ -8,7 +8,6 @@ use lb_common::backend::state;
 use super::{Control, Probed};
 use crate::{
     config::{Config, HealthCheck, Probe},
-    datapath::Rules,
     health::{Initial, Kind, Rules as HealthRules, Target, Wanted},
     tables::{Health, backend_identity},
 };
@@ -89,10 +88,6 @@ impl Control {
                 })
             })
         })
-    }
-
-    pub(super) fn publish_rules(&self) {
-        self.rules.send_replace(Rules::of(&self.applied));
     }
 }
 

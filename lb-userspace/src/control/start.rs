@@ -9,17 +9,13 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use tokio::{
-    sync::{mpsc, watch},
-    task::block_in_place,
-    time::timeout_at,
-};
+use tokio::{sync::mpsc, task::block_in_place, time::timeout_at};
 use tracing::{info, warn};
 
 use super::{COMMAND_QUEUE, Control, Handle, sweeper};
 use crate::{
     config::{Config, XdpMode},
-    datapath::{Capacity, Datapath, DatapathError, Mode, Report, Rules},
+    datapath::{Capacity, Datapath, DatapathError, Mode, Report},
     health::Checker,
     net::{
         NetError, Watcher,
@@ -99,17 +95,17 @@ impl Control {
     ) -> Result<(Self, Handle, MetricsSockets), StartError> {
         let links = links(&config, &options.config_path).await?;
         let listener = bind_metrics(&config)?;
-        let capacity = Capacity::new(config.limits.flows, config.limits.half_open);
-        let datapath =
+        let capacity = Capacity::for_limits(config.limits.flows, config.limits.half_open);
+        let mut datapath =
             block_in_place(|| Datapath::open(&options.run_dir, capacity, options.trace))?;
         let applied = block_in_place(|| datapath.read())?;
         let flow_tables = Arc::new(datapath.flow_tables()?);
+        let flow_sweeper = datapath.sweeper()?;
 
         let (commands_in, commands) = mpsc::channel(COMMAND_QUEUE);
         let (health_in, health_events) = mpsc::channel(EVENT_QUEUE);
         let (net_in, net_events) = mpsc::channel(EVENT_QUEUE);
         let (metrics, metrics_sockets) = mpsc::channel(1);
-        let (rules, rules_out) = watch::channel(Rules::default());
         let now = SystemTime::now();
         let mut control = Self {
             options,
@@ -119,7 +115,7 @@ impl Control {
             started: now,
             ids: Ids::adopt(&applied),
             datapath,
-            flow_tables: Arc::clone(&flow_tables),
+            flow_tables,
             applied,
             rings: RingCache::default(),
             checker: Checker::new(health_in),
@@ -130,18 +126,16 @@ impl Control {
             on_veth: links.iter().any(|link| link.veth),
             report: Report::default(),
             unused: BTreeSet::new(),
-            rules,
             metrics,
             commands,
             health_events,
             net_events,
-            reports: sweeper::spawn(flow_tables, rules_out).map_err(StartError::Thread)?,
+            reports: sweeper::spawn(flow_sweeper).map_err(StartError::Thread)?,
         };
         control.adopt_health();
         control.look_after();
         control.first_results().await;
         (control.apply()).map_err(|error| StartError::Tables(error.to_string()))?;
-        control.publish_rules();
         block_in_place(|| control.attach_all(&links))?;
         control.move_metrics(listener).await;
         let handle = Handle {

@@ -32,9 +32,8 @@ impl Control {
             }
         };
         let tables = Arc::clone(&self.flow_tables);
-        let rules = self.rules.borrow().clone();
         tokio::task::spawn_blocking(move || {
-            let counted = tables.for_each(&rules, sweeper::monotonic_ns(), |flow| {
+            let counted = tables.for_each(|flow| {
                 if flow.confirmed {
                     status.flows.confirmed += 1;
                 } else {
@@ -58,7 +57,6 @@ impl Control {
     ) {
         let names = self.names();
         let tables = Arc::clone(&self.flow_tables);
-        let rules = self.rules.borrow().clone();
         tokio::task::spawn_blocking(move || {
             let now_ns = sweeper::monotonic_ns();
             let limit = filter.limit.unwrap_or(usize::MAX);
@@ -66,7 +64,7 @@ impl Control {
                 count: 0,
                 flows: Vec::new(),
             };
-            let visited = tables.for_each(&rules, now_ns, |flow| {
+            let visited = tables.for_each(|flow| {
                 let unknown = (String::new(), String::new());
                 let (service, backend) = names.get(&flow.backend_idx).unwrap_or(&unknown);
                 if !matches(&filter, flow, service, backend) {
@@ -118,8 +116,8 @@ impl Control {
             flows: FlowTotals {
                 confirmed: 0,
                 half_open: 0,
-                confirmed_max: u64::from(capacity.flows()),
-                half_open_max: u64::from(capacity.half_open()),
+                confirmed_max: u64::from(capacity.flows),
+                half_open_max: u64::from(capacity.half_open),
             },
             reasons: (self.datapath.reasons()?.into_iter())
                 .map(|(reason, count)| ReasonCount {

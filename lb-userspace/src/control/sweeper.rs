@@ -1,16 +1,15 @@
-//! The thread that sweeps flows: it sees only the flow tables and the timers.
+//! The thread that sweeps flows: it sees nothing but the sweeper.
 
 use std::{
-    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use nix::time::{ClockId, clock_gettime};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tracing::error;
 
-use crate::datapath::{FlowTables, Report, Rules, sweep};
+use crate::datapath::{Report, Sweeper};
 
 /// Time between two passes while they are quick.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -18,18 +17,14 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const REST: u32 = 20;
 
 /// Starts the thread. It ends when nobody hears its reports.
-pub(super) fn spawn(
-    tables: Arc<FlowTables>,
-    rules: watch::Receiver<Rules>,
-) -> std::io::Result<mpsc::Receiver<Report>> {
+pub(super) fn spawn(tables: Sweeper) -> std::io::Result<mpsc::Receiver<Report>> {
     let (sender, reports) = mpsc::channel(1);
     thread::Builder::new()
         .name("sweeper".to_owned())
         .spawn(move || {
             while !sender.is_closed() {
                 let begun = Instant::now();
-                let now_rules = rules.borrow().clone();
-                match sweep(&tables, &now_rules, monotonic_ns()) {
+                match tables.sweep() {
                     // A full channel means that the loop is busy: the next report will do.
                     Ok(report) => drop(sender.try_send(report)),
                     Err(error) => error!("sweeping flows failed: {error}"),

@@ -123,7 +123,7 @@ impl Datapath {
         let pinned = PinnedLink::from_pin(&path).map_err(|error| failed(error.to_string()))?;
         let link =
             XdpLink::try_from(FdLink::from(pinned)).map_err(|error| failed(error.to_string()))?;
-        let program = program_mut(&mut self.ebpf);
+        let program = program_mut(&mut self.ebpf, lb_common::names::PROGRAM);
         let id = program
             .attach_to_link(link)
             .map_err(|error| failed(reason(&error)))?;
@@ -150,7 +150,7 @@ impl Datapath {
             reason,
             hint,
         };
-        let program = program_mut(&mut self.ebpf);
+        let program = program_mut(&mut self.ebpf, lb_common::names::PROGRAM);
         let id =
             program
                 .attach_to_if_index(ifindex, mode.flag())

@@ -59,6 +59,10 @@ pub enum DatapathError {
     Object(#[from] EbpfError),
     #[error("cannot pin the XDP program: {0}")]
     PinProgram(ProgramError),
+    #[error("cannot use the program that sweeps flows: {0}")]
+    Sweep(ProgramError),
+    #[error("cannot run the program that sweeps flows: {0}")]
+    SweepRun(io::Error),
 }
 
 /// Making the maps failed.

@@ -1,26 +1,42 @@
 //! Listing tracked flows, from their clients' entries.
 
 use std::{
+    marker::PhantomData,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::AsFd as _,
 };
 
-use aya::{Pod, maps::MapData};
+use aya::{
+    Pod,
+    maps::{Array, MapData},
+};
 use lb_common::{
-    V4, V6,
-    flow::{Flow, FlowKey, side},
-    half_open::{Bucket, Entry},
-    names,
+    Address, V4, V6,
+    flow::side,
+    hash, names,
+    table::{Entry, FLOW_WAYS, FlowHead, HALF_OPEN_WAYS, HalfOpenHead, Head, Place},
 };
 
-use super::{error::DatapathError, pins::Pins, store, sweep::Rules, sys};
+use super::{error::DatapathError, pins::Pins, store, sys};
 
-/// Descriptors of the four flow tables.
+/// The four flow tables.
 pub struct FlowTables {
-    pub(super) flows4: MapData,
-    pub(super) flows6: MapData,
-    pub(super) half_open4: MapData,
-    pub(super) half_open6: MapData,
+    flows4: Table<V4, FlowHead, FLOW_WAYS>,
+    flows6: Table<V6, FlowHead, FLOW_WAYS>,
+    half_open4: Table<V4, HalfOpenHead, HALF_OPEN_WAYS>,
+    half_open6: Table<V6, HalfOpenHead, HALF_OPEN_WAYS>,
+}
+
+/// The two arrays of a flow table.
+struct Table<A: Address, H, const WAYS: usize>
+where
+    Entry<A>: Pod,
+{
+    heads: MapData,
+    heads_name: &'static str,
+    entries: Array<MapData, [Entry<A>; WAYS]>,
+    entries_name: &'static str,
+    head: PhantomData<H>,
 }
 
 /// One flow, as `divvy flows` shows it.
@@ -42,93 +58,82 @@ pub struct FlowRecord {
 impl FlowTables {
     pub(super) fn open(pins: &Pins) -> Result<Self, DatapathError> {
         Ok(Self {
-            flows4: store::data(pins, names::FLOWS4)?,
-            flows6: store::data(pins, names::FLOWS6)?,
-            half_open4: store::data(pins, names::HALF_OPEN4)?,
-            half_open6: store::data(pins, names::HALF_OPEN6)?,
+            flows4: Table::open(pins, names::FLOW_HEADS4, names::FLOWS4)?,
+            flows6: Table::open(pins, names::FLOW_HEADS6, names::FLOWS6)?,
+            half_open4: Table::open(pins, names::HALF_HEADS4, names::HALF_OPEN4)?,
+            half_open6: Table::open(pins, names::HALF_HEADS6, names::HALF_OPEN6)?,
         })
     }
 
-    /// Calls `visit` with every flow, in no order. `now_ns` is `CLOCK_MONOTONIC`: half-open flows
-    /// whose timers ran out by `rules` are left out.
+    /// Calls `visit` with every flow, in no order. Those that come or go meanwhile may be missed or
+    /// seen twice.
     ///
     /// # Errors
     /// When a table cannot be read.
-    pub fn for_each(
-        &self,
-        rules: &Rules,
-        now_ns: u64,
-        mut visit: impl FnMut(&FlowRecord),
-    ) -> Result<(), DatapathError> {
-        visit_confirmed::<V4>(&self.flows4, names::FLOWS4, &mut visit)?;
-        visit_confirmed::<V6>(&self.flows6, names::FLOWS6, &mut visit)?;
-        let mut half_open = |record: &FlowRecord| {
-            if !rules.is_quiet(
-                record.backend_idx,
-                record.state,
-                record.last_seen_ns,
-                now_ns,
-            ) {
-                visit(record);
-            }
-        };
-        visit_half_open::<V4>(&self.half_open4, names::HALF_OPEN4, &mut half_open)?;
-        visit_half_open::<V6>(&self.half_open6, names::HALF_OPEN6, &mut half_open)
+    pub fn for_each(&self, mut visit: impl FnMut(&FlowRecord)) -> Result<(), DatapathError> {
+        (self.flows4).for_each(|entry| visit_entry(entry, true, &mut visit))?;
+        (self.flows6).for_each(|entry| visit_entry(entry, true, &mut visit))?;
+        (self.half_open4).for_each(|entry| visit_entry(entry, false, &mut visit))?;
+        (self.half_open6).for_each(|entry| visit_entry(entry, false, &mut visit))
     }
 }
 
-fn visit_confirmed<A: ToIp>(
-    map: &MapData,
-    name: &'static str,
-    visit: &mut impl FnMut(&FlowRecord),
-) -> Result<(), DatapathError>
+impl<A: Address, H: Head + Pod, const WAYS: usize> Table<A, H, WAYS>
 where
-    FlowKey<A>: Pod,
-    Flow<A>: Pod,
+    Entry<A>: Pod,
 {
-    sys::for_each(map.fd().as_fd(), |key: &FlowKey<A>, flow: &Flow<A>| {
-        visit_entry(key, flow, true, visit);
-    })
-    .map_err(|source| DatapathError::MapCall { map: name, source })
-}
+    fn open(
+        pins: &Pins,
+        heads_name: &'static str,
+        entries_name: &'static str,
+    ) -> Result<Self, DatapathError> {
+        Ok(Self {
+            heads: store::data(pins, heads_name)?,
+            heads_name,
+            entries: store::typed(pins, entries_name)?,
+            entries_name,
+            head: PhantomData,
+        })
+    }
 
-fn visit_half_open<A: ToIp>(
-    map: &MapData,
-    name: &'static str,
-    visit: &mut impl FnMut(&FlowRecord),
-) -> Result<(), DatapathError>
-where
-    Bucket<A>: Pod,
-{
-    for_each_half_open(map, name, |entry: &Entry<A>| {
-        visit_entry(&entry.key, &entry.flow, false, visit);
-    })
-}
-
-/// Calls `visit` with every entry of a half-open table, those that are over included.
-pub(super) fn for_each_half_open<A>(
-    map: &MapData,
-    name: &'static str,
-    mut visit: impl FnMut(&Entry<A>),
-) -> Result<(), DatapathError>
-where
-    Bucket<A>: Pod,
-{
-    sys::for_each_locked(map.fd().as_fd(), |bucket: &Bucket<A>| {
-        for (entry, _) in (bucket.entries.iter().zip(bucket.tags)).filter(|(_, tag)| *tag != 0) {
-            visit(entry);
+    /// Reads the heads, then the entries of those buckets alone that have some.
+    fn for_each(&self, mut visit: impl FnMut(&Entry<A>)) -> Result<(), DatapathError> {
+        let mut used: Vec<(u32, H)> = Vec::new();
+        sys::for_each(self.heads.fd().as_fd(), |bucket_idx: &u32, head: &H| {
+            if head.tags().iter().any(|tag| *tag != 0) {
+                used.push((*bucket_idx, *head));
+            }
+        })
+        .map_err(|source| DatapathError::MapCall {
+            map: self.heads_name,
+            source,
+        })?;
+        let buckets = self.entries.len();
+        for (bucket_idx, head) in used {
+            let entries =
+                (self.entries.get(&bucket_idx, 0)).map_err(|source| DatapathError::Map {
+                    map: self.entries_name,
+                    source,
+                })?;
+            for (entry, tag) in entries.iter().zip(head.tags()) {
+                // An entry that was replaced since, or is being, is another time's.
+                if Place::of(hash::flow(&entry.key), buckets)
+                    == (Place {
+                        bucket_idx,
+                        tag: *tag,
+                    })
+                {
+                    visit(entry);
+                }
+            }
         }
-    })
-    .map_err(|source| DatapathError::MapCall { map: name, source })
+        Ok(())
+    }
 }
 
 /// A flow is told of by its client's entry.
-fn visit_entry<A: ToIp>(
-    key: &FlowKey<A>,
-    flow: &Flow<A>,
-    confirmed: bool,
-    visit: &mut impl FnMut(&FlowRecord),
-) {
+fn visit_entry<A: ToIp>(entry: &Entry<A>, confirmed: bool, visit: &mut impl FnMut(&FlowRecord)) {
+    let Entry { key, flow, .. } = entry;
     if flow.side == side::CLIENT {
         visit(&FlowRecord {
             client: socket(key.source, key.source_port_be),
@@ -143,7 +148,7 @@ fn visit_entry<A: ToIp>(
     }
 }
 
-trait ToIp: lb_common::Address {
+trait ToIp: Address {
     fn to_ip(self) -> IpAddr;
 }
 

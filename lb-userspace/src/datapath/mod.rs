@@ -17,14 +17,14 @@ use aya::{
     maps::MapInfo,
     programs::{ProgramError, Xdp},
 };
-use lb_common::{half_open, names, reason::Reason};
+use lb_common::{names, reason::Reason, table};
 use tracing::{debug, warn};
 
 pub use self::{
     attach::Mode,
     error::DatapathError,
     flows::{FlowRecord, FlowTables},
-    sweep::{Report, Rules, sweep},
+    sweep::{Report, Sweeper},
 };
 use self::{pins::Pins, store::Store};
 use crate::tables::{Tables, diff::Changes};
@@ -32,35 +32,67 @@ use crate::tables::{Tables, diff::Changes};
 /// The eBPF object: the program `divvy` and its maps.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/divvy-ebpf"));
 
-/// How many flows of each address family the tables hold. A flow takes two entries.
+/// How many flows of each address family the tables are made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
-    flows: u32,
-    half_open: u32,
+    pub flows: u32,
+    pub half_open: u32,
+    flow_buckets: u32,
+    half_open_buckets: u32,
 }
 
 impl Capacity {
-    /// Room for so many flows; the half-open ones are rounded up to whole buckets.
+    /// That of the limits which a configuration sets.
     #[must_use]
-    pub const fn new(flows: u32, half_open: u32) -> Self {
+    pub const fn for_limits(flows: u32, half_open: u32) -> Self {
         Self {
             flows,
-            half_open: half_open::entries(half_open::buckets(half_open * 2)) / 2,
+            half_open,
+            flow_buckets: table::flow_buckets(flows),
+            half_open_buckets: table::half_open_buckets(half_open),
         }
     }
 
+    /// That of tables with so many buckets.
     #[must_use]
-    pub const fn flows(self) -> u32 {
-        self.flows
+    pub const fn of_buckets(flow_buckets: u32, half_open_buckets: u32) -> Self {
+        Self {
+            flows: table::flows_of(flow_buckets),
+            half_open: table::half_open_of(half_open_buckets),
+            flow_buckets,
+            half_open_buckets,
+        }
     }
 
-    #[must_use]
-    pub const fn half_open(self) -> u32 {
-        self.half_open
-    }
-
-    const fn buckets(self) -> u32 {
-        half_open::buckets(self.half_open * 2)
+    /// Has the tables made, and the programs use them, at this size.
+    pub fn apply<'a>(&'a self, loader: &mut EbpfLoader<'a>) {
+        for (buckets, global, maps) in [
+            (
+                &self.flow_buckets,
+                names::FLOW_BUCKETS,
+                [
+                    names::FLOW_HEADS4,
+                    names::FLOW_HEADS6,
+                    names::FLOWS4,
+                    names::FLOWS6,
+                ],
+            ),
+            (
+                &self.half_open_buckets,
+                names::HALF_OPEN_BUCKETS,
+                [
+                    names::HALF_HEADS4,
+                    names::HALF_HEADS6,
+                    names::HALF_OPEN4,
+                    names::HALF_OPEN6,
+                ],
+            ),
+        ] {
+            loader.override_global(global, buckets, true);
+            for map in maps {
+                loader.map_max_entries(map, *buckets);
+            }
+        }
     }
 }
 
@@ -84,14 +116,18 @@ impl Datapath {
         let pins = Pins::new(run_dir);
         pins.prepare()?;
         pins.verify(&pins::layout())?;
-        let capacity = existing_capacity(&pins).unwrap_or(wanted);
-        if capacity != wanted {
-            warn!(
-                "limits are {} flows and {} half-open, as the tables were made; changed limits \
-                 take effect after `divvy detach` and a new start",
-                capacity.flows, capacity.half_open
-            );
-        }
+        let capacity = match existing_buckets(&pins) {
+            Some(buckets) if buckets != (wanted.flow_buckets, wanted.half_open_buckets) => {
+                let capacity = Capacity::of_buckets(buckets.0, buckets.1);
+                warn!(
+                    "limits are {} flows and {} half-open, as the tables were made; changed \
+                     limits take effect after `divvy detach` and a new start",
+                    capacity.flows, capacity.half_open
+                );
+                capacity
+            }
+            _ => wanted,
+        };
 
         let maps = names::MAPS.map(|name| (name, pins.map(name)));
         let mut loader = EbpfLoader::new();
@@ -100,18 +136,16 @@ impl Datapath {
         }
         // aya-log's levels: 0 is none, 4 is debug. Disabled logging is removed by the verifier.
         let log_level: u8 = if trace { 4 } else { 0 };
-        let buckets = capacity.buckets();
+        capacity.apply(&mut loader);
         let mut ebpf = loader
-            .map_max_entries(names::FLOWS4, capacity.flows * 2)
-            .map_max_entries(names::FLOWS6, capacity.flows * 2)
-            .map_max_entries(names::HALF_OPEN4, buckets)
-            .map_max_entries(names::HALF_OPEN6, buckets)
-            .override_global(names::HALF_OPEN_BUCKETS, &buckets, true)
             .override_global("AYA_LOG_LEVEL", &log_level, false)
             .verifier_log_level(VerifierLogLevel::STATS)
             .load(OBJECT)
             .map_err(error::while_loading)?;
-        let program = program_mut(&mut ebpf);
+        program_mut(&mut ebpf, names::SWEEP)
+            .load()
+            .map_err(error::while_verifying)?;
+        let program = program_mut(&mut ebpf, names::PROGRAM);
         program.load().map_err(error::while_verifying)?;
         if let Ok(info) = program.info() {
             debug!(
@@ -158,13 +192,22 @@ impl Datapath {
         self.store.write(changes)
     }
 
-    /// How many flows of each family the tables hold.
+    /// How many flows of each family the tables are made for.
     #[must_use]
     pub fn capacity(&self) -> Capacity {
         self.capacity
     }
 
-    /// Handles for listing and sweeping flows, for use by another thread.
+    /// Sweeps flows, for use by another thread.
+    ///
+    /// # Errors
+    /// When a pin cannot be opened.
+    pub fn sweeper(&mut self) -> Result<Sweeper, DatapathError> {
+        let program = program_mut(&mut self.ebpf, names::SWEEP);
+        Sweeper::new(program, &self.pins, self.capacity)
+    }
+
+    /// Lists flows, for use by another thread.
     ///
     /// # Errors
     /// When a pin cannot be opened.
@@ -192,8 +235,8 @@ impl Datapath {
     }
 }
 
-fn program_mut(ebpf: &mut Ebpf) -> &mut Xdp {
-    ebpf.program_mut(names::PROGRAM)
+fn program_mut<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut Xdp {
+    ebpf.program_mut(name)
         .and_then(|program| program.try_into().ok())
         .expect("the embedded object holds an XDP program of this name")
 }
@@ -216,17 +259,13 @@ fn pin_program(program: &mut Xdp, pins: &Pins) -> Result<(), DatapathError> {
     fs::rename(&next, &path).map_err(folder)
 }
 
-/// The size that the pinned flow tables have, if there are any.
-fn existing_capacity(pins: &Pins) -> Option<Capacity> {
-    let entries = |name| {
-        MapInfo::from_pin(pins.map(name))
-            .ok()
-            .map(|info| info.max_entries())
+/// How many buckets the pinned tables of confirmed and half-open flows have, if there are any.
+fn existing_buckets(pins: &Pins) -> Option<(u32, u32)> {
+    let buckets = |name| {
+        let info = MapInfo::from_pin(pins.map(name)).ok()?;
+        Some(info.max_entries())
     };
-    Some(Capacity::new(
-        entries(names::FLOWS4)? / 2,
-        half_open::entries(entries(names::HALF_OPEN4)?) / 2,
-    ))
+    Some((buckets(names::FLOW_HEADS4)?, buckets(names::HALF_HEADS4)?))
 }
 
 /// Why the verifier or a permission stopped the program.

@@ -209,10 +209,9 @@ pub fn layout() -> Vec<Expected> {
     use lb_common::{
         MAX_BACKENDS, MAX_SERVICES, MAX_SNAT, MAX_VIPS, RstBudget, V4, V6,
         backend::{Backend, BackendStats},
-        flow::{Flow, FlowKey},
-        half_open::Bucket,
         reason::REASON_SLOTS,
         service::{Service, Settings, VipKey},
+        table::{FlowHead, Flows, HalfOpenFlows, HalfOpenHead},
     };
     const HASH: u32 = 1;
     const ARRAY: u32 = 2;
@@ -236,10 +235,15 @@ pub fn layout() -> Vec<Expected> {
         of::<u32, u32>(names::RINGS, ARRAY_OF_MAPS, Some(MAX_SERVICES)),
         of::<u32, Backend>(names::BACKENDS, ARRAY, Some(MAX_BACKENDS)),
         of::<u32, V6>(names::SNAT, ARRAY, Some(MAX_SNAT)),
-        of::<FlowKey<V4>, Flow<V4>>(names::FLOWS4, HASH, None),
-        of::<FlowKey<V6>, Flow<V6>>(names::FLOWS6, HASH, None),
-        of::<u32, Bucket<V4>>(names::HALF_OPEN4, ARRAY, None),
-        of::<u32, Bucket<V6>>(names::HALF_OPEN6, ARRAY, None),
+        of::<u32, FlowHead>(names::FLOW_HEADS4, ARRAY, None),
+        of::<u32, FlowHead>(names::FLOW_HEADS6, ARRAY, None),
+        of::<u32, Flows<V4>>(names::FLOWS4, ARRAY, None),
+        of::<u32, Flows<V6>>(names::FLOWS6, ARRAY, None),
+        of::<u32, HalfOpenHead>(names::HALF_HEADS4, ARRAY, None),
+        of::<u32, HalfOpenHead>(names::HALF_HEADS6, ARRAY, None),
+        of::<u32, HalfOpenFlows<V4>>(names::HALF_OPEN4, ARRAY, None),
+        of::<u32, HalfOpenFlows<V6>>(names::HALF_OPEN6, ARRAY, None),
+        of::<u32, u64>(names::BACKEND_FLOWS, ARRAY, Some(MAX_BACKENDS)),
         of::<u32, BackendStats>(names::BACKEND_STATS, PERCPU_ARRAY, Some(MAX_BACKENDS)),
         of::<u32, u64>(names::REASONS, PERCPU_ARRAY, Some(REASON_SLOTS)),
         of::<u32, RstBudget>(names::RST_BUDGET, PERCPU_ARRAY, Some(1)),

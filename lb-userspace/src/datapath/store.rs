@@ -256,7 +256,7 @@ pub fn data(pins: &Pins, name: &'static str) -> Result<MapData, DatapathError> {
     MapData::from_pin(pins.map(name)).map_err(at(name))
 }
 
-fn typed<T: TryFrom<Map, Error = MapError>>(
+pub fn typed<T: TryFrom<Map, Error = MapError>>(
     pins: &Pins,
     name: &'static str,
 ) -> Result<T, DatapathError> {

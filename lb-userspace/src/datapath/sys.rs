@@ -1,5 +1,5 @@
 //! The few `bpf(2)` calls that aya does not have: batches over maps (kernel 5.6), deleting from an
-//! array of maps, and what an XDP link is attached to (kernel 5.9).
+//! array of maps, running a program from any thread, and what an XDP link is attached to (kernel 5.9).
 
 #![expect(
     unsafe_code,
@@ -9,6 +9,7 @@
 use std::{
     ffi::CString,
     io,
+    mem::MaybeUninit,
     os::{
         fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
         unix::ffi::OsStrExt as _,
@@ -23,18 +24,14 @@ const BPF_LINK_DETACH: libc::c_long = 34;
 /// Commands of `bpf(2)` (include/uapi/linux/bpf.h, enum bpf_cmd).
 const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
 const BPF_OBJ_GET: libc::c_long = 7;
+const BPF_PROG_TEST_RUN: libc::c_long = 10;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
 const BPF_MAP_UPDATE_BATCH: libc::c_long = 26;
-const BPF_MAP_DELETE_BATCH: libc::c_long = 27;
 
 /// Entries that one batch call reads. It must hold the fullest bucket of a hash map, else the
 /// kernel refuses it with ENOSPC.
 const BATCH: usize = 8_192;
-/// Values with a lock that one call reads: those of ours are about a kilobyte long.
-const LOCKED_BATCH: usize = 512;
-/// `BPF_F_LOCK`.
-const BPF_F_LOCK: u64 = 4;
 
 /// `bpf_attr.batch`.
 #[repr(C)]
@@ -74,6 +71,24 @@ struct LinkDetachAttr {
     link_fd: u32,
 }
 
+/// `bpf_attr.test`.
+#[repr(C)]
+#[derive(Default)]
+struct TestRunAttr {
+    program_fd: u32,
+    returned: u32,
+    data_size_in: u32,
+    data_size_out: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+    ctx_size_in: u32,
+    ctx_size_out: u32,
+    ctx_in: u64,
+    ctx_out: u64,
+}
+
 /// `bpf_attr.info`.
 #[repr(C)]
 struct InfoAttr {
@@ -107,27 +122,12 @@ pub struct LinkTarget {
 ///
 /// # Errors
 /// What the kernel says.
-pub fn for_each<K: Pod, V: Pod>(map: BorrowedFd<'_>, visit: impl FnMut(&K, &V)) -> io::Result<()> {
-    read_batches(map, BATCH, 0, visit)
-}
-
-/// Calls `visit` with every value of an array map whose values hold a lock; each is read under its
-/// own (kernel 5.1).
-///
-/// # Errors
-/// What the kernel says.
-pub fn for_each_locked<V: Pod>(map: BorrowedFd<'_>, mut visit: impl FnMut(&V)) -> io::Result<()> {
-    read_batches(map, LOCKED_BATCH, BPF_F_LOCK, |_: &u32, value| visit(value))
-}
-
-fn read_batches<K: Pod, V: Pod>(
+pub fn for_each<K: Pod, V: Pod>(
     map: BorrowedFd<'_>,
-    batch: usize,
-    elem_flags: u64,
     mut visit: impl FnMut(&K, &V),
 ) -> io::Result<()> {
-    let mut keys: Vec<K> = Vec::with_capacity(batch);
-    let mut values: Vec<V> = Vec::with_capacity(batch);
+    let mut keys: Vec<K> = Vec::with_capacity(BATCH);
+    let mut values: Vec<V> = Vec::with_capacity(BATCH);
     // The position is a bucket's number for hash maps and the last key for arrays; no key of ours
     // that is read in batches is longer than this.
     let mut position = [0_u8; 64];
@@ -139,9 +139,8 @@ fn read_batches<K: Pod, V: Pod>(
             out_batch: next.as_mut_ptr() as u64,
             keys: keys.as_mut_ptr() as u64,
             values: values.as_mut_ptr() as u64,
-            count: u32::try_from(batch).expect("a constant that fits"),
+            count: u32::try_from(BATCH).expect("a constant that fits"),
             map_fd: raw(map),
-            elem_flags,
             ..BatchAttr::default()
         };
         // SAFETY: `keys` and `values` have room for `count` elements of the map's sizes, which the
@@ -170,31 +169,6 @@ fn read_batches<K: Pod, V: Pod>(
         keys.clear();
         values.clear();
     }
-}
-
-/// Deletes entries of a hash map. One that is gone already is no error.
-///
-/// # Errors
-/// What the kernel says.
-pub fn delete_batch<K: Pod>(map: BorrowedFd<'_>, mut keys: &[K]) -> io::Result<()> {
-    while !keys.is_empty() {
-        let mut attr = BatchAttr {
-            keys: keys.as_ptr() as u64,
-            count: u32::try_from(keys.len()).unwrap_or(u32::MAX),
-            map_fd: raw(map),
-            ..BatchAttr::default()
-        };
-        // SAFETY: `keys` holds `count` keys of the map's size.
-        match unsafe { bpf(BPF_MAP_DELETE_BATCH, &mut attr) } {
-            Ok(_) => return Ok(()),
-            // The kernel stops at a key that is missing and says how many it did before.
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
-                keys = &keys[(attr.count as usize + 1).min(keys.len())..];
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 /// Writes the values of an array map from index 0 on.
@@ -232,6 +206,32 @@ pub fn delete_inner(map: BorrowedFd<'_>, index: u32) -> io::Result<()> {
         Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Runs an XDP program once on `request` as its frame (at least 14 bytes), which it overwrites with
+/// its result. Returns the program's verdict.
+///
+/// # Errors
+/// What the kernel says.
+pub fn run_program<Request: Pod, Answer: Pod>(
+    program: BorrowedFd<'_>,
+    request: &Request,
+) -> io::Result<(u32, Answer)> {
+    const { assert!(size_of::<Request>() == size_of::<Answer>()) };
+    let mut answer = MaybeUninit::<Answer>::zeroed();
+    let size = u32::try_from(size_of::<Request>()).expect("a frame is small");
+    let mut attr = TestRunAttr {
+        program_fd: raw(program),
+        data_size_in: size,
+        data_size_out: size,
+        data_in: std::ptr::from_ref(request) as u64,
+        data_out: answer.as_mut_ptr() as u64,
+        ..TestRunAttr::default()
+    };
+    // SAFETY: the kernel reads and writes `size` bytes, which both have.
+    unsafe { bpf(BPF_PROG_TEST_RUN, &mut attr) }?;
+    // SAFETY: every byte was set, and any bytes make a `Pod`.
+    Ok((attr.returned, unsafe { answer.assume_init() }))
 }
 
 /// Opens a pinned object.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     packet::{Packet, flag},
-    rig::{Rig, Sizes, Verdict},
+    rig::{Capacity, Rig, Verdict},
 };
 
 /// Name of the row that the others are compared to.
@@ -20,19 +20,15 @@ const EACH_NEW: u64 = 1 << 32;
 const FEW: u32 = 65_536;
 const MANY: u32 = 524_288;
 
-/// Half-open entries by default (`limits.half_open`), two for each flow.
-const HALF_OPEN: u32 = 2 * 65_536;
+/// `limits.half_open` by default.
+const HALF_OPEN: u32 = 65_536;
 
 /// The rigs that the rows are measured on: tables of the default length with 64k flows, and larger
 /// ones with 512k.
 pub fn rigs() -> Vec<Rig> {
     [(262_144, FEW), (MANY, MANY)]
         .map(|(limit, established)| {
-            let sizes = Sizes {
-                flows: 2 * limit,
-                half_open: HALF_OPEN,
-            };
-            tables::rig(sizes, established)
+            tables::rig(Capacity::for_limits(limit, HALF_OPEN), established)
         })
         .into()
 }

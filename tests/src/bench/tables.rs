@@ -10,7 +10,7 @@ use lb_common::{
 
 use crate::{
     packet::{Mac, mac},
-    rig::{Entry, INGRESS, Rig, Sizes, Table, now_ns},
+    rig::{Capacity, Entry, INGRESS, Rig, Table, now_ns},
 };
 
 /// The client's router, our two interfaces, and all backends.
@@ -86,7 +86,7 @@ impl Family {
 }
 
 /// A rig with both services and so many established flows in each family.
-pub fn rig(sizes: Sizes, established: u32) -> Rig {
+pub fn rig(sizes: Capacity, established: u32) -> Rig {
     assert!(
         established <= PORTS * BACKENDS,
         "each backend has {PORTS} flows"

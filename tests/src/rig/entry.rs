@@ -51,8 +51,10 @@ pub fn now_ns() -> u64 {
 /// What differs between the families: map names and the form of an address.
 pub(super) trait Family: Address + Pod {
     const VIPS: &str;
-    const FLOWS: &str;
-    const HALF_OPEN: &str;
+
+    /// Names of a flow table's two arrays.
+    fn heads(table: Table) -> &'static str;
+    fn entries(table: Table) -> &'static str;
 
     fn words(address: IpAddr) -> Self;
     fn address(self) -> IpAddr;
@@ -60,8 +62,20 @@ pub(super) trait Family: Address + Pod {
 
 impl Family for V4 {
     const VIPS: &str = names::VIPS4;
-    const FLOWS: &str = names::FLOWS4;
-    const HALF_OPEN: &str = names::HALF_OPEN4;
+
+    fn heads(table: Table) -> &'static str {
+        match table {
+            Table::HalfOpen => names::HALF_HEADS4,
+            Table::Confirmed => names::FLOW_HEADS4,
+        }
+    }
+
+    fn entries(table: Table) -> &'static str {
+        match table {
+            Table::HalfOpen => names::HALF_OPEN4,
+            Table::Confirmed => names::FLOWS4,
+        }
+    }
 
     fn words(address: IpAddr) -> Self {
         match address {
@@ -77,8 +91,20 @@ impl Family for V4 {
 
 impl Family for V6 {
     const VIPS: &str = names::VIPS6;
-    const FLOWS: &str = names::FLOWS6;
-    const HALF_OPEN: &str = names::HALF_OPEN6;
+
+    fn heads(table: Table) -> &'static str {
+        match table {
+            Table::HalfOpen => names::HALF_HEADS6,
+            Table::Confirmed => names::FLOW_HEADS6,
+        }
+    }
+
+    fn entries(table: Table) -> &'static str {
+        match table {
+            Table::HalfOpen => names::HALF_OPEN6,
+            Table::Confirmed => names::FLOWS6,
+        }
+    }
 
     fn words(address: IpAddr) -> Self {
         match address {

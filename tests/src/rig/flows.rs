@@ -2,15 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use aya::{
-    Pod,
-    maps::{HashMap, MapData, MapError},
-};
-use lb_common::flow::{Flow, FlowKey};
-
 use super::{
     Rig,
-    entry::{Entry, Family, Table, by_family, key},
+    entry::{Entry, Table, by_family, key},
 };
 
 impl Rig {
@@ -31,15 +25,7 @@ impl Rig {
 
     fn entry_in(&self, table: Table, source: SocketAddr, destination: SocketAddr) -> Option<Entry> {
         by_family!(source, A => {
-            let key = key::<A>(source, destination);
-            let flow = match table {
-                Table::HalfOpen => self.half_open_entry(&key),
-                Table::Confirmed => match self.confirmed::<A>().get(&key, 0) {
-                    Ok(flow) => Some(flow),
-                    Err(MapError::KeyNotFound) => None,
-                    Err(error) => panic!("{table:?}: {error}"),
-                },
-            };
+            let flow = self.flow(table, &key::<A>(source, destination));
             flow.map(|flow| Entry::of(table, &flow))
         })
     }
@@ -51,13 +37,7 @@ impl Rig {
     pub fn write_entry(&mut self, source: SocketAddr, destination: SocketAddr, entry: &Entry) {
         by_family!(source, A => {
             let key = key::<A>(source, destination);
-            match entry.table {
-                Table::HalfOpen => self.write_half_open(key, Some(entry.flow())),
-                Table::Confirmed => self
-                    .confirmed_mut()
-                    .insert(key, entry.flow::<A>(), 0)
-                    .expect("the table has room"),
-            }
+            self.put(entry.table, [(key, Some(entry.flow()))]);
         });
     }
 
@@ -75,13 +55,13 @@ impl Rig {
             return;
         };
         by_family!(first, A => {
-            let mut flows = self.confirmed_mut::<A>();
-            for (source, destination, entry) in entries {
-                assert_eq!(entry.table, Table::Confirmed);
-                flows
-                    .insert(key(source, destination), entry.flow(), 0)
-                    .expect("the table has room");
-            }
+            self.put(
+                Table::Confirmed,
+                entries.map(|(source, destination, entry)| {
+                    assert_eq!(entry.table, Table::Confirmed);
+                    (key::<A>(source, destination), Some(entry.flow()))
+                }),
+            );
         });
     }
 
@@ -111,14 +91,7 @@ impl Rig {
             .entry(source, destination)
             .expect("there is such an entry");
         by_family!(source, A => {
-            let key = key::<A>(source, destination);
-            match entry.table {
-                Table::HalfOpen => self.write_half_open(key, None),
-                Table::Confirmed => self
-                    .confirmed_mut::<A>()
-                    .remove(&key)
-                    .expect("the entry was there just now"),
-            }
+            self.put(entry.table, [(key::<A>(source, destination), None)]);
         });
     }
 
@@ -128,13 +101,9 @@ impl Rig {
     /// When the kernel refuses.
     #[must_use]
     pub fn entries(&self, family: IpAddr, table: Table) -> Vec<Entry> {
-        by_family!(family, A => match table {
-            Table::HalfOpen => (self.half_open_entries::<A>().iter())
-                .map(|entry| Entry::of(table, &entry.flow))
-                .collect(),
-            Table::Confirmed => (self.confirmed::<A>().iter())
-                .map(|item| Entry::of(table, &item.expect("nobody else changes the table").1))
-                .collect(),
+        by_family!(family, A => {
+            let flows = self.all::<A>(table);
+            flows.iter().map(|flow| Entry::of(table, flow)).collect()
         })
     }
 
@@ -143,24 +112,6 @@ impl Rig {
     /// # Panics
     /// When the kernel refuses.
     pub fn clear_half_open(&mut self, family: IpAddr) {
-        by_family!(family, A => self.clear_buckets::<A>());
-    }
-
-    fn confirmed<A: Family>(&self) -> HashMap<&MapData, FlowKey<A>, Flow<A>>
-    where
-        FlowKey<A>: Pod,
-        Flow<A>: Pod,
-    {
-        let map = self.ebpf.map(A::FLOWS).expect("flow tables exist");
-        (map.try_into()).expect("tables of confirmed flows are hashes")
-    }
-
-    fn confirmed_mut<A: Family>(&mut self) -> HashMap<&mut MapData, FlowKey<A>, Flow<A>>
-    where
-        FlowKey<A>: Pod,
-        Flow<A>: Pod,
-    {
-        let map = self.ebpf.map_mut(A::FLOWS).expect("flow tables exist");
-        (map.try_into()).expect("tables of confirmed flows are hashes")
+        by_family!(family, A => self.clear::<A>(Table::HalfOpen));
     }
 }

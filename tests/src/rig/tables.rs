@@ -216,7 +216,7 @@ impl Rig {
         map.set(0, settings, 0).expect("settings have one entry");
     }
 
-    fn array<T: Pod>(&mut self, name: &str) -> Array<&mut MapData, T> {
+    pub(super) fn array<T: Pod>(&mut self, name: &str) -> Array<&mut MapData, T> {
         let map = self.ebpf.map_mut(name);
         map.unwrap_or_else(|| panic!("the object has no map {name}"))
             .try_into()

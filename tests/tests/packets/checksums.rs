@@ -8,7 +8,7 @@ use std::{
 
 use lb_tests::{
     packet::{Packet, TcpOption, flag::*, oracle},
-    rig::{Rig, Sizes},
+    rig::{Rig, SIZES},
 };
 use proptest::{
     prelude::*,
@@ -134,7 +134,7 @@ fn is_checksum(frame: &[u8], wanted: u16) -> bool {
 
 #[test]
 fn a_thousand_random_packets_leave_with_right_checksums() {
-    let mut rig = Rig::load(Sizes::default());
+    let mut rig = Rig::load(SIZES);
     rig.service(0, 1);
     rig.ring(0, |_| 0);
     let rig = RefCell::new(rig);

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use lb_common::{flow::side, reason::Reason};
-use lb_tests::rig::{Sizes, Table, Verdict};
+use lb_tests::rig::{Capacity, Table, Verdict};
 
 use crate::scene::{Connection, Scene};
 
@@ -17,22 +17,30 @@ fn try_to_confirm(scene: &mut Scene, n: u16) -> (Connection, Vec<(Reason, u64)>)
     (connection, outcome.counted)
 }
 
+/// One bucket of 28 entries: all flows meet in it.
+const ONE_BUCKET: Capacity = Capacity::of_buckets(1, 128);
+const FLOWS: u16 = 14;
+
 #[test]
 fn a_flow_that_finds_the_table_full_works_on_half_open() {
-    // Room for eight flows of two entries, or for eight and a half.
-    for flows in [16, 17] {
-        let sizes = Sizes {
-            flows,
-            half_open: 1_024,
-        };
-        for mut scene in Scene::sized(sizes) {
+    // Room for 14 flows of two entries, or for 13 and a half.
+    for odd in [false, true] {
+        for mut scene in Scene::sized(ONE_BUCKET) {
+            let room = FLOWS - u16::from(odd);
             let mut confirmed = Vec::new();
-            for n in 0..8 {
+            for n in 0..room {
                 let (connection, counted) = try_to_confirm(&mut scene, n);
                 assert_eq!(counted, [(Reason::FlowConfirmed, 1)]);
                 confirmed.push(connection);
             }
-            for n in 8..12 {
+            if odd {
+                // One end of some other flow.
+                let first = &confirmed[0];
+                let entry = scene.rig.entry(first.client, scene.vip).unwrap();
+                let stranger = scene.stranger_at(1);
+                scene.rig.write_entry(stranger, scene.vip, &entry);
+            }
+            for n in room..room + 4 {
                 let (connection, counted) = try_to_confirm(&mut scene, n);
                 assert_eq!(counted, [(Reason::FlowTableFull, 1)], "once per flow");
                 assert_eq!(
@@ -47,7 +55,8 @@ fn a_flow_that_finds_the_table_full_works_on_half_open() {
                 }
             }
             let family = scene.client.ip();
-            assert_eq!(scene.rig.entries(family, Table::Confirmed).len(), 16);
+            let entries = usize::from(2 * room) + usize::from(odd);
+            assert_eq!(scene.rig.entries(family, Table::Confirmed).len(), entries);
             for connection in &confirmed {
                 scene.client_sends(connection, scene.by_client(connection));
             }
@@ -58,14 +67,13 @@ fn a_flow_that_finds_the_table_full_works_on_half_open() {
 /// About every second the flow tries again; meanwhile the refusal is not counted twice.
 #[test]
 fn a_refused_flow_is_confirmed_when_there_is_room() {
-    let sizes = Sizes {
-        flows: 2,
-        half_open: 1_024,
-    };
-    for mut scene in Scene::sized(sizes) {
+    for mut scene in Scene::sized(ONE_BUCKET) {
         let (first, counted) = try_to_confirm(&mut scene, 0);
         assert_eq!(counted, [(Reason::FlowConfirmed, 1)]);
-        let (second, counted) = try_to_confirm(&mut scene, 1);
+        for n in 1..FLOWS {
+            try_to_confirm(&mut scene, n);
+        }
+        let (second, counted) = try_to_confirm(&mut scene, FLOWS);
         assert_eq!(counted, [(Reason::FlowTableFull, 1)]);
         let start = Instant::now();
         while start.elapsed() < Duration::from_millis(1_500) {
@@ -90,13 +98,12 @@ fn a_refused_flow_is_confirmed_when_there_is_room() {
     }
 }
 
+/// 2,048 half-open entries.
+const FLOODED: Capacity = Capacity::of_buckets(16, 256);
+
 #[test]
 fn confirmed_flows_survive_a_flood_of_syns() {
-    let sizes = Sizes {
-        flows: 256,
-        half_open: 2_048,
-    };
-    for mut scene in Scene::sized(sizes) {
+    for mut scene in Scene::sized(FLOODED) {
         let alive: Vec<Connection> = (0..100)
             .map(|n| scene.establish(scene.other_client(n)))
             .collect();
@@ -125,15 +132,11 @@ fn confirmed_flows_survive_a_flood_of_syns() {
     }
 }
 
-/// The LRU keeps what is looked up. To look at the ports that are in the way of a new flow must
-/// not keep them: the flood's dead ports would pile up, and push out the clients' own entries.
+/// What is looked up is kept. To look at the ports that are in the way of a new flow must not keep
+/// them: the flood's dead ports would pile up, and push out the clients' own entries.
 #[test]
 fn a_flood_takes_as_much_room_for_either_direction() {
-    let sizes = Sizes {
-        flows: 256,
-        half_open: 2_048,
-    };
-    for mut scene in Scene::sized(sizes) {
+    for mut scene in Scene::sized(FLOODED) {
         // Half the ports are taken at any time.
         scene.rig.ports(5_000..=6_999);
         for n in 0..20_480 {

@@ -144,7 +144,7 @@ fn no_other_ethertype_is_taken_for_ip() {
 /// With no vip at all, nothing is ours.
 #[test]
 fn an_empty_configuration_passes_everything() {
-    let mut rig = lb_tests::rig::Rig::load(lb_tests::rig::Sizes::default());
+    let mut rig = lb_tests::rig::Rig::load(lb_tests::rig::SIZES);
     for scene in Scene::both() {
         for flags in [SYN, ACK, RST, SYN | ACK] {
             let packet = scene.syn(scene.client).flags(flags);

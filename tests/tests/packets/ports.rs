@@ -6,15 +6,12 @@ use std::collections::HashSet;
 use lb_common::reason::Reason;
 use lb_tests::{
     packet::flag::*,
-    rig::{Sizes, Verdict},
+    rig::{Capacity, Verdict},
 };
 
 use crate::scene::{Connection, Scene};
 
-const MANY: Sizes = Sizes {
-    flows: 16_384,
-    half_open: 16_384,
-};
+const MANY: Capacity = Capacity::of_buckets(1_024, 2_048);
 
 /// Opens flows of other clients until `flows` are open or one is refused for want of ports.
 fn fill(scene: &mut Scene, clients: std::ops::Range<u16>) -> Vec<Connection> {

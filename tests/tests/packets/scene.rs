@@ -10,7 +10,7 @@ use lb_common::{
 };
 use lb_tests::{
     packet::{Mac, Packet, flag::*, mac},
-    rig::{INGRESS, Rig, Sizes, Table},
+    rig::{Capacity, INGRESS, Rig, SIZES, Table},
 };
 
 /// MAC addresses: the client's router and our interface toward it.
@@ -44,15 +44,15 @@ pub struct Connection {
 impl Scene {
     /// The scene in each family, with one backend that is up.
     pub fn both() -> [Self; 2] {
-        Self::sized(Sizes::default())
+        Self::sized(SIZES)
     }
 
     /// The same with tables of other lengths.
-    pub fn sized(sizes: Sizes) -> [Self; 2] {
+    pub fn sized(sizes: Capacity) -> [Self; 2] {
         [false, true].map(|v6| Self::new(v6, sizes))
     }
 
-    fn new(v6: bool, sizes: Sizes) -> Self {
+    fn new(v6: bool, sizes: Capacity) -> Self {
         let address = |text4: &str, text6: &str| -> IpAddr {
             (if v6 { text6 } else { text4 })
                 .parse()
@@ -107,6 +107,11 @@ impl Scene {
         } else {
             "203.0.113.99".parse().expect("this is an address")
         }
+    }
+
+    /// A client that no other test packet comes from.
+    pub fn stranger_at(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.stranger(), port)
     }
 
     /// A SYN from `client` to the vip.

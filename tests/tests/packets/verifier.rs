@@ -1,6 +1,6 @@
 //! What it costs the kernel to accept the program.
 
-use lb_tests::rig::{LOG_EVERYTHING, LOG_NOTHING, Rig, Sizes};
+use lb_tests::rig::{LOG_EVERYTHING, LOG_NOTHING, Rig, SIZES};
 
 /// The kernel's own limit is a million; ours leaves room for the modes to come.
 const MOST_INSTRUCTIONS: u32 = 200_000;
@@ -8,7 +8,7 @@ const MOST_INSTRUCTIONS: u32 = 200_000;
 #[test]
 fn the_verifier_needs_few_instructions() {
     for (log, log_level) in [("off", LOG_NOTHING), ("on", LOG_EVERYTHING)] {
-        let instructions = Rig::load_logging(Sizes::default(), log_level).verified_instructions();
+        let instructions = Rig::load_logging(SIZES, log_level).verified_instructions();
         println!("with its log {log}, the verifier processed {instructions} instructions");
         assert!(instructions < MOST_INSTRUCTIONS);
     }

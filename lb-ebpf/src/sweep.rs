@@ -1,0 +1,174 @@
+//! The program `sweep`: removes flows whose timers ran out, and counts the others. No packet meets
+//! it; the daemon runs it by `BPF_PROG_TEST_RUN` on one stretch of a table's buckets after the
+//! other, because only a program can take a bucket's lock and change what it holds.
+//!
+//! A flow goes when neither direction saw a packet for its state's time, and both its entries go
+//! together.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{helpers::bpf_loop, programs::XdpContext};
+use lb_common::{
+    V4, V6,
+    flow::{Flow, FlowKey, side},
+    hash,
+    reason::Reason,
+    table::{Entry, SweepRequest, SweepResult, sweep},
+};
+
+use crate::{
+    family::{Inet, Inet6},
+    flow::{self, Table},
+    half_open::copy_key,
+    ingress::now_ns,
+    maps,
+    packet::view,
+};
+
+/// One run.
+#[repr(C)]
+struct Pass {
+    now_ns: u64,
+    first_bucket: u32,
+    flows: u32,
+    removed: u32,
+    pad: u32,
+}
+
+/// Carries out the request that the frame holds, and writes the result over it.
+#[inline(always)]
+pub fn run(ctx: &XdpContext) -> Result<(), Reason> {
+    let request: &SweepRequest = view(ctx, 0)?;
+    let mut pass = Pass {
+        now_ns: now_ns(),
+        first_bucket: request.first_bucket,
+        flows: 0,
+        removed: 0,
+        pad: 0,
+    };
+    let bucket = match request.table {
+        sweep::FLOWS4 => confirmed::<Inet> as *mut c_void,
+        sweep::FLOWS6 => confirmed::<Inet6> as *mut c_void,
+        sweep::HALF_OPEN4 => half_open::<Inet> as *mut c_void,
+        sweep::HALF_OPEN6 => half_open::<Inet6> as *mut c_void,
+        _ => return Err(Reason::TableError),
+    };
+    let context = (&raw mut pass).cast();
+    // SAFETY: the callbacks have the signature that the helper asks for, and `pass` outlives it.
+    unsafe { bpf_loop(request.buckets, bucket, context, 0) };
+    let result: &mut SweepResult = view(ctx, 0)?;
+    result.flows = pass.flows;
+    result.removed = pass.removed;
+    result.pad = 0;
+    Ok(())
+}
+
+/// One bucket of confirmed flows: 0 goes on, 1 ends the loop.
+extern "C" fn confirmed<F: Sweep>(index: u32, context: *mut c_void) -> i64 {
+    // SAFETY: `run` gave this context, and nobody else uses it meanwhile.
+    let pass = unsafe { &mut *context.cast::<Pass>() };
+    let bucket_idx = pass.first_bucket + index;
+    let (Some(head), Some(flows)) = (F::flow_head(bucket_idx), F::flows(bucket_idx)) else {
+        return 1;
+    };
+    // SAFETY: both are live map values; what is read is only a hint for `entry`.
+    let (head, flows) = unsafe { (&*head, &*flows) };
+    for (entry, tag) in flows.iter().zip(&head.tags) {
+        if *tag != 0 {
+            F::sweep(pass, entry, true);
+        }
+    }
+    0
+}
+
+/// One bucket of half-open flows.
+extern "C" fn half_open<F: Sweep>(index: u32, context: *mut c_void) -> i64 {
+    // SAFETY: as in `confirmed`.
+    let pass = unsafe { &mut *context.cast::<Pass>() };
+    let bucket_idx = pass.first_bucket + index;
+    let (Some(head), Some(entries)) = (F::half_head(bucket_idx), F::half_open(bucket_idx)) else {
+        return 1;
+    };
+    // SAFETY: as in `confirmed`.
+    let (head, entries) = unsafe { (&*head, &*entries) };
+    for (entry, tag) in entries.iter().zip(&head.tags) {
+        if *tag != 0 {
+            F::sweep(pass, entry, false);
+        }
+    }
+    0
+}
+
+/// Looks at single entries of one address family.
+trait Sweep: Table {
+    fn sweep(pass: &mut Pass, entry: &Entry<Self::Address>, confirmed: bool);
+}
+
+/// As in `confirmed`, the verifier shall check this once and not for each entry of a bucket.
+macro_rules! sweep {
+    ($family:ty, $address:ty, $sweep:ident) => {
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $sweep(
+            pass: *mut Pass,
+            entry: *const Entry<$address>,
+            confirmed: u64,
+        ) -> u64 {
+            // SAFETY: the verifier holds every caller to pointers that are null or valid.
+            if let (Some(pass), Some(entry)) = unsafe { (pass.as_mut(), entry.as_ref()) } {
+                look_at::<$family>(pass, entry, confirmed != 0);
+            }
+            0
+        }
+
+        impl Sweep for $family {
+            #[inline(always)]
+            fn sweep(pass: &mut Pass, entry: &Entry<$address>, confirmed: bool) {
+                $sweep(pass, entry, confirmed as u64);
+            }
+        }
+    };
+}
+
+sweep!(Inet, V4, sweep_entry4);
+sweep!(Inet6, V6, sweep_entry6);
+
+#[inline(always)]
+fn look_at<F: Table>(pass: &mut Pass, entry: &Entry<F::Address>, confirmed: bool) {
+    if !flow::is_quiet(&entry.flow, pass.now_ns) {
+        count(pass, &entry.flow);
+        return;
+    }
+    // From here on by a key of our own: the entry at hand may become another flow's.
+    let Some(key) = key_of::<F>(entry) else {
+        return;
+    };
+    let Some(found) = flow::held::<F>(key, hash::flow(key), confirmed) else {
+        return;
+    };
+    if flow::is_over::<F>(key, &found, pass.now_ns) {
+        pass.removed += (found.entry.side == side::CLIENT) as u32;
+        flow::remove_pair::<F>(key, &found);
+    } else {
+        count(pass, found.entry);
+    }
+}
+
+/// A copy of the entry's key.
+#[inline(always)]
+fn key_of<F: Table>(entry: &Entry<F::Address>) -> Option<&'static FlowKey<F::Address>> {
+    let key = F::swept_key()?;
+    // SAFETY: a per-CPU value, and the program is not preempted by another run of itself.
+    let key = unsafe { &mut *key };
+    copy_key(key, &entry.key);
+    Some(key)
+}
+
+#[inline(always)]
+fn count<A>(pass: &mut Pass, flow: &Flow<A>) {
+    pass.flows += (flow.side == side::CLIENT) as u32;
+    if let Some(entries) = maps::BACKEND_FLOWS.get_ptr_mut(flow.backend_idx) {
+        // SAFETY: a live map value, which only this program writes, one run after the other.
+        unsafe { *entries += 1 };
+    }
+}
