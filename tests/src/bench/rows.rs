@@ -26,7 +26,8 @@ const HALF_OPEN: u32 = 65_536;
 /// The rigs that the rows are measured on: tables of the default length with 64k flows, and larger
 /// ones with 512k.
 pub fn rigs() -> Vec<Rig> {
-    [(262_144, FEW), (MANY, MANY)]
+    // As large as hold all those flows without one that finds its bucket full.
+    [(262_144, FEW), (MANY + MANY / 2, MANY)]
         .map(|(limit, established)| {
             tables::rig(Capacity::for_limits(limit, HALF_OPEN), established)
         })
