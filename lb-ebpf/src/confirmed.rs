@@ -29,7 +29,7 @@ const NONE: u64 = u64::MAX;
 const WAY_BITS: u64 = 8;
 
 /// Four tags are looked at in one word.
-const LANES: usize = 4;
+pub const LANES: usize = 4;
 const TAG_WORDS: usize = FLOW_WAYS / LANES;
 const LOW_BITS: u64 = 0x0001_0001_0001_0001;
 const HIGH_BITS: u64 = LOW_BITS << 15;
@@ -147,13 +147,10 @@ fn way_of<F: Family>(
     tag: u16,
     key: &FlowKey<F::Address>,
 ) -> usize {
-    let tags: *const u64 = head.tags.as_ptr().cast();
-    let wanted = tag as u64 * LOW_BITS;
+    let words: *const u64 = head.tags.as_ptr().cast();
     for word in 0..TAG_WORDS {
         // SAFETY: the tags begin at a multiple of 8 bytes and fill these words.
-        let differs = unsafe { *tags.add(word) } ^ wanted;
-        // The high bit of each lane that is zero, and perhaps of lanes above one (Mycroft's test).
-        let candidates = differs.wrapping_sub(LOW_BITS) & !differs & HIGH_BITS;
+        let candidates = lanes_equal(unsafe { *words.add(word) }, tag);
         if candidates == 0 {
             continue;
         }
@@ -165,6 +162,14 @@ fn way_of<F: Family>(
         }
     }
     FLOW_WAYS
+}
+
+/// Of a word of four tags, the high bit of each lane that equals `tag`, and perhaps of lanes above
+/// one that does (Mycroft's test).
+#[inline(always)]
+pub fn lanes_equal(word: u64, tag: u16) -> u64 {
+    let differs = word ^ (tag as u64 * LOW_BITS);
+    differs.wrapping_sub(LOW_BITS) & !differs & HIGH_BITS
 }
 
 /// Runs `act` on a bucket under its lock, with the key's tag. No helper may be called meanwhile

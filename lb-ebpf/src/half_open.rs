@@ -13,11 +13,16 @@ use lb_common::{
     table::{HALF_OPEN_WAYS as WAYS, HalfOpenFlows, HalfOpenHead, Place, stamp},
 };
 
-use crate::family::{Family, Inet, Inet6};
+use crate::{
+    confirmed::{LANES, lanes_equal},
+    family::{Family, Inet, Inet6},
+};
 
 /// Buckets of each table; set when the program is loaded.
 #[unsafe(no_mangle)]
 static HALF_OPEN_BUCKETS: Global<u32> = Global::new(0);
+
+const TAG_WORDS: usize = WAYS / LANES;
 
 /// Parts of an entry, as bits for [`write`].
 pub mod part {
@@ -57,6 +62,22 @@ fn locked<F: Family, R>(
     // SAFETY: as above.
     unsafe { helpers::bpf_spin_unlock((&raw mut (*head).lock).cast()) };
     Some(result)
+}
+
+/// False when no entry of the bucket has the tag of a key with this hash. Asked without the lock,
+/// because most keys are none of the table's.
+#[inline(always)]
+fn may_hold<F: Family>(key_hash: u64) -> bool {
+    let place = Place::of(key_hash, HALF_OPEN_BUCKETS.load());
+    // SAFETY: a live map value; each tag is read whole.
+    let head = F::half_head(place.bucket_idx).map(|head| unsafe { &*head });
+    head.is_some_and(|head| {
+        let words: *const u64 = head.tags.as_ptr().cast();
+        (0..TAG_WORDS).any(|word| {
+            // SAFETY: the tags begin at a multiple of 8 bytes and fill these words.
+            lanes_equal(unsafe { *words.add(word) }, place.tag) != 0
+        })
+    })
 }
 
 /// Which entry of the bucket has this key; [`WAYS`] for none.
@@ -198,6 +219,9 @@ half_open!(
 
 #[inline(always)]
 fn read<F: Family>(key: &FlowKey<F::Address>, key_hash: u64, to: &mut Flow<F::Address>) -> bool {
+    if !may_hold::<F>(key_hash) {
+        return false;
+    }
     locked::<F, _>(key_hash, |bucket, tag| {
         let way = way_of::<F>(bucket, tag, key);
         if way < WAYS {
