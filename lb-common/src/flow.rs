@@ -4,10 +4,10 @@
 //! `half_open6`), confirmed ones in a table where nothing is pushed out (`flows4`, `flows6`), so
 //! that a SYN flood can push out half-open flows only. [`crate::table`] has their form.
 
-use crate::Address;
+use crate::{Address, Words as _, copy_words};
 
 /// The 5-tuple of a packet as it arrives. 16 bytes for IPv4, 40 for IPv6.
-#[repr(C)]
+#[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FlowKey<A> {
     /// Network byte order.
@@ -21,6 +21,8 @@ pub struct FlowKey<A> {
 }
 const _: () = assert!(size_of::<FlowKey<crate::V4>>() == 16);
 const _: () = assert!(size_of::<FlowKey<crate::V6>>() == 40);
+const _: () = assert!(size_of::<<crate::V4 as Address>::KeyWords>() == 16);
+const _: () = assert!(size_of::<<crate::V6 as Address>::KeyWords>() == 40);
 
 impl<A: Copy> FlowKey<A> {
     /// The same flow seen from the other end.
@@ -74,17 +76,41 @@ pub struct Flow<A> {
 }
 const _: () = assert!(size_of::<Flow<crate::V4>>() == 48);
 const _: () = assert!(size_of::<Flow<crate::V6>>() == 72);
+const _: () = assert!(size_of::<<crate::V4 as Address>::FlowWords>() == 48);
+const _: () = assert!(size_of::<<crate::V6 as Address>::FlowWords>() == 72);
 
 impl<A: Address> FlowKey<A> {
-    /// Equality, in a form that eBPF can compile.
+    /// Equality, word by word. The last word, with the ports, is what differs most.
     #[inline(always)]
     #[must_use]
     pub fn same(&self, other: &Self) -> bool {
-        self.source_port_be == other.source_port_be
-            && self.destination_port_be == other.destination_port_be
-            && self.protocol == other.protocol
-            && self.source.same(other.source)
-            && self.destination.same(other.destination)
+        let (a, b): (*const u64, *const u64) = (
+            core::ptr::from_ref(self).cast(),
+            core::ptr::from_ref(other).cast(),
+        );
+        for at in (0..A::KeyWords::LENGTH).rev() {
+            // SAFETY: a key is aligned to 8 bytes and has so many words, without padding.
+            if unsafe { *a.add(at) != *b.add(at) } {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Overwrites it with another.
+    #[inline(always)]
+    pub fn copy_from(&mut self, other: &Self) {
+        // SAFETY: a key is aligned to 8 bytes, has so many words and is made of integers.
+        unsafe { copy_words::<_, A::KeyWords>(self, other) };
+    }
+}
+
+impl<A: Address> Flow<A> {
+    /// Overwrites it with another.
+    #[inline(always)]
+    pub fn copy_from(&mut self, other: &Self) {
+        // SAFETY: a flow is aligned to 8 bytes, has so many words and is made of integers.
+        unsafe { copy_words::<_, A::FlowWords>(self, other) };
     }
 }
 

@@ -124,12 +124,39 @@ const _: () = assert!(size_of::<RstBudget>() == 16);
 pub trait Address: Copy + Eq + 'static {
     /// What fills a flow table's entry up to whole cache lines ([`table::Entry`]).
     type EntryPad: Copy + Default + Eq + core::fmt::Debug;
+    /// [`flow::FlowKey`] and [`flow::Flow`] as words of 64 bits.
+    type KeyWords: Words;
+    type FlowWords: Words;
     /// The words folded into 64 bits, for hashing.
     fn fold(self) -> u64;
     /// Equality word by word: `==` on arrays may become a call of `bcmp`, which eBPF has not.
     fn same(self, other: Self) -> bool;
     /// A copy made word by word, because one of the whole may become a call of `memmove`.
     fn copied(&self) -> Self;
+}
+
+/// An array of words of 64 bits.
+pub trait Words: Copy + 'static {
+    const LENGTH: usize;
+}
+
+impl<const N: usize> Words for [u64; N] {
+    const LENGTH: usize = N;
+}
+
+/// Copies word by word what is made of whole words: eBPF has no `memmove`, and a copy of each field
+/// takes twice the instructions.
+///
+/// # Safety
+/// `W` is as long as `T`, which is aligned to 8 bytes, and any bytes make a `T`.
+#[inline(always)]
+pub unsafe fn copy_words<T, W: Words>(to: &mut T, from: &T) {
+    let to: *mut u64 = core::ptr::from_mut(to).cast();
+    let from: *const u64 = core::ptr::from_ref(from).cast();
+    for at in 0..W::LENGTH {
+        // SAFETY: as the caller promises.
+        unsafe { *to.add(at) = *from.add(at) };
+    }
 }
 
 /// IPv4: one word.
@@ -139,6 +166,8 @@ pub type V6 = [u32; 4];
 
 impl Address for V4 {
     type EntryPad = [u64; 0];
+    type KeyWords = [u64; 2];
+    type FlowWords = [u64; 6];
 
     #[inline(always)]
     fn fold(self) -> u64 {
@@ -158,6 +187,8 @@ impl Address for V4 {
 
 impl Address for V6 {
     type EntryPad = [u64; 2];
+    type KeyWords = [u64; 5];
+    type FlowWords = [u64; 9];
 
     #[inline(always)]
     fn fold(self) -> u64 {

@@ -14,10 +14,7 @@ use lb_common::{
     table::{FLOW_WAYS, FlowHead, Flows, Place},
 };
 
-use crate::{
-    family::{Family, Inet, Inet6},
-    half_open::{copy_flow, copy_key},
-};
+use crate::family::{Family, Inet, Inet6};
 
 /// Buckets of each table; set when the program is loaded.
 #[unsafe(no_mangle)]
@@ -199,8 +196,8 @@ fn insert<F: Family>(key: &FlowKey<F::Address>, key_hash: u64, flow: &Flow<F::Ad
         }
         for (entry, held) in flows.iter_mut().zip(&mut head.tags) {
             if *held == 0 {
-                copy_key(&mut entry.key, key);
-                copy_flow(&mut entry.flow, flow);
+                entry.key.copy_from(key);
+                entry.flow.copy_from(flow);
                 compiler_fence(Ordering::Release);
                 *held = tag;
                 return true;

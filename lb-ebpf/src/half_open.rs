@@ -225,7 +225,7 @@ fn read<F: Family>(key: &FlowKey<F::Address>, key_hash: u64, to: &mut Flow<F::Ad
     locked::<F, _>(key_hash, |bucket, tag| {
         let way = way_of::<F>(bucket, tag, key);
         if way < WAYS {
-            copy_flow(to, &bucket.entries[way].flow);
+            to.copy_from(&bucket.entries[way].flow);
         }
         way < WAYS
     })
@@ -289,8 +289,8 @@ fn insert<F: Family>(
         bucket.head.tags[way] = tag;
         bucket.head.stamps[way] = stamp(now_ns);
         let entry = &mut bucket.entries[way];
-        copy_key(&mut entry.key, key);
-        copy_flow(&mut entry.flow, flow);
+        entry.key.copy_from(key);
+        entry.flow.copy_from(flow);
         true
     })
     .unwrap_or(false)
@@ -314,32 +314,4 @@ fn place_for_new<F: Family>(bucket: &Bucket<'_, F>, now: u32) -> usize {
         }
     }
     oldest
-}
-
-/// Copies word by word: as a whole it may become a call of `memmove`.
-#[inline(always)]
-pub fn copy_flow<A: lb_common::Address>(to: &mut Flow<A>, from: &Flow<A>) {
-    to.source = from.source.copied();
-    to.destination = from.destination.copied();
-    to.source_port_be = from.source_port_be;
-    to.destination_port_be = from.destination_port_be;
-    to.backend_idx = from.backend_idx;
-    to.last_seen_ns = from.last_seen_ns;
-    to.state = from.state;
-    to.side = from.side;
-    to.closed_by = from.closed_by;
-    to.flags = from.flags;
-    to.pending = from.pending;
-    to.ifindex = from.ifindex;
-    crate::packet::copy_mac(&mut to.peer_mac, &from.peer_mac);
-    crate::packet::copy_mac(&mut to.local_mac, &from.local_mac);
-}
-
-#[inline(always)]
-pub fn copy_key<A: lb_common::Address>(to: &mut FlowKey<A>, from: &FlowKey<A>) {
-    to.source = from.source.copied();
-    to.destination = from.destination.copied();
-    to.source_port_be = from.source_port_be;
-    to.destination_port_be = from.destination_port_be;
-    to.protocol = from.protocol;
 }

@@ -19,7 +19,6 @@ use lb_common::{
 use crate::{
     family::{Inet, Inet6},
     flow::{self, Table},
-    half_open::copy_key,
     ingress::now_ns,
     maps,
     packet::view,
@@ -160,7 +159,7 @@ fn key_of<F: Table>(entry: &Entry<F::Address>) -> Option<&'static FlowKey<F::Add
     let key = F::swept_key()?;
     // SAFETY: a per-CPU value, and the program is not preempted by another run of itself.
     let key = unsafe { &mut *key };
-    copy_key(key, &entry.key);
+    key.copy_from(&entry.key);
     Some(key)
 }
 
