@@ -29,6 +29,7 @@ mod load;
 mod namespace;
 mod plan;
 mod process;
+mod refusal;
 mod report;
 mod wait;
 
@@ -43,7 +44,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 pub use self::{
     backend::{Backend, ten_megabytes},
     config::Config,
-    divvy::Divvy,
+    divvy::{Divvy, WITHOUT_RIGHTS},
     echo::{EchoServer, Manner},
     flood::SynFlood,
     host::Host,
@@ -52,6 +53,7 @@ pub use self::{
     load::Load,
     plan::{FLOOD4, FLOOD6, Shape, URL4, URL6, VIP4, VIP6},
     process::Process,
+    refusal::{Refusal, bpf},
     report::{Report, Request},
     wait::wait_until,
 };

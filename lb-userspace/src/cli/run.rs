@@ -1,28 +1,25 @@
 //! `divvy run`: the daemon in the foreground.
 
-use std::{
-    fs,
-    io::IsTerminal as _,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    path::Path,
-    time::Duration,
-};
+mod folder;
+
+use std::{fs, io::IsTerminal as _, time::Duration};
 
 use clap::Args;
-use nix::fcntl::{Flock, FlockArg};
 use sd_notify::NotifyState;
 use tokio::{
+    net::UnixListener,
     signal::unix::{SignalKind, signal},
     sync::oneshot,
 };
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
+use self::folder::RunDir;
 use super::{Failure, Places};
 use crate::{
     api::server,
-    config,
-    control::{Control, Ended, Handle, Options},
+    config::{self, Config},
+    control::{Control, Ended, Handle, MetricsSockets, Options},
     metrics,
 };
 
@@ -42,29 +39,16 @@ impl Run {
         start_logging(&self.log)?;
         let config = config::load(&places.config).map_err(Failure::invalid_config)?;
         require_capabilities()?;
-        make_run_dir(&places.run_dir)?;
-        let _lock = lock(&places.run_dir)?;
-        let listener = server::listen(&places.run_dir).map_err(Failure::failed)?;
+        let folder = RunDir::claim(&places.run_dir)?;
         let socket = places.run_dir.join("divvy.sock");
-
-        let options = Options {
-            config_path: places.config,
-            run_dir: places.run_dir,
-            trace: self.log.starts_with("debug") || self.log.starts_with("trace"),
-        };
-        let started = Control::start(options, config).await;
-        let (control, handle, metrics_sockets) = match started {
+        let (listener, started) = match self.start(places, config).await {
             Ok(started) => started,
-            Err(error) => {
-                // Nobody is to wait on a socket that nobody answers.
-                let _ = fs::remove_file(&socket);
-                return Err(if error.is_config() {
-                    Failure::invalid_config(error)
-                } else {
-                    Failure::failed(error)
-                });
+            Err(failure) => {
+                folder.give_back();
+                return Err(failure);
             }
         };
+        let (control, handle, metrics_sockets) = started;
         tokio::spawn(metrics::serve(metrics_sockets, handle.clone()));
         let (stop, stopped) = oneshot::channel::<()>();
         let api = server::serve(listener, handle.clone(), async {
@@ -89,9 +73,40 @@ impl Run {
         if ended == Ended::Detached {
             info!("detached");
         }
+        // Held until here.
+        drop(folder);
         Ok(())
     }
+
+    /// The API's socket, and all that is behind it.
+    async fn start(
+        self,
+        places: Places,
+        config: Config,
+    ) -> Result<(UnixListener, Started), Failure> {
+        let listener = server::listen(&places.run_dir).map_err(Failure::failed)?;
+        let socket = places.run_dir.join("divvy.sock");
+        let options = Options {
+            config_path: places.config,
+            run_dir: places.run_dir,
+            trace: self.log.starts_with("debug") || self.log.starts_with("trace"),
+        };
+        match Control::start(options, config).await {
+            Ok(started) => Ok((listener, started)),
+            Err(error) => {
+                // Nobody is to wait on a socket that nobody answers.
+                let _ = fs::remove_file(&socket);
+                Err(if error.is_config() {
+                    Failure::invalid_config(error)
+                } else {
+                    Failure::failed(error)
+                })
+            }
+        }
+    }
 }
+
+type Started = (Control, Handle, MetricsSockets);
 
 /// SIGHUP reloads; SIGTERM and SIGINT stop.
 async fn obey_signals(control: Handle) {
@@ -165,38 +180,4 @@ fn require_capabilities() -> Result<(), Failure> {
         "not permitted to load eBPF programs ({} missing); run as root",
         missing.join(", ")
     )))
-}
-
-fn make_run_dir(run_dir: &Path) -> Result<(), Failure> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o755)
-        .create(run_dir)
-        .map_err(|error| {
-            Failure::failed(format!(
-                "cannot create {}: {error}; choose another --run-dir",
-                run_dir.display()
-            ))
-        })
-}
-
-/// Holds the run directory for this process.
-fn lock(run_dir: &Path) -> Result<Flock<fs::File>, Failure> {
-    let path = run_dir.join("lock");
-    let file = fs::OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(|error| Failure::failed(format!("cannot open {}: {error}", path.display())))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
-        Failure::failed(match errno {
-            nix::Error::EWOULDBLOCK => format!(
-                "another divvy runs on {}; stop it first, or choose another --run-dir",
-                run_dir.display()
-            ),
-            other => format!("cannot lock {}: {other}", path.display()),
-        })
-    })
 }

@@ -3,7 +3,12 @@
 //! A reader that finds a problem reports it and gives `None`; its caller goes on with what comes
 //! next, so that one walk finds every problem.
 
-use std::{cell::RefCell, fmt::Display, ops::RangeInclusive, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    fmt::Display,
+    ops::RangeInclusive,
+    time::Duration,
+};
 
 use super::{
     lines::Lines,
@@ -16,10 +21,16 @@ use super::{
 
 pub(super) const LATER: &str = "is not available in this version; remove it";
 
+/// Most problems that are told one by one. A file of 4 MiB can hold a million, and nobody reads
+/// more than the first page.
+pub(super) const MAX_TOLD: usize = 1_000;
+
 /// All problems found so far.
 #[derive(Default)]
 pub(super) struct Report {
     found: RefCell<Vec<(Path, String)>>,
+    /// How many there are beyond [`MAX_TOLD`].
+    more: Cell<usize>,
 }
 
 impl Report {
@@ -28,11 +39,17 @@ impl Report {
     }
 
     fn add(&self, path: Path, message: String) {
-        self.found.borrow_mut().push((path, message));
+        let mut found = self.found.borrow_mut();
+        if found.len() < MAX_TOLD {
+            found.push((path, message));
+        } else {
+            self.more.set(self.more.get() + 1);
+        }
     }
 
-    /// The problems with their lines in `text`, by line; those without one come first.
-    pub(super) fn into_problems(self, text: &str) -> Vec<Problem> {
+    /// The problems with their lines in `text`, by line; those without one come first. Beside them,
+    /// how many more there are.
+    pub(super) fn into_problems(self, text: &str) -> (Vec<Problem>, usize) {
         let lines = Lines::of(text);
         let mut problems: Vec<Problem> = self
             .found
@@ -45,7 +62,7 @@ impl Report {
             })
             .collect();
         problems.sort_by_key(|problem| problem.line);
-        problems
+        (problems, self.more.get())
     }
 }
 

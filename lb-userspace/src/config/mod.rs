@@ -26,7 +26,14 @@ mod units;
 #[cfg(test)]
 mod tests;
 
-use std::{fs::File, io::Read, path::Path};
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Read as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 pub use parsed::{
     Backend, Config, HealthCheck, Limits, Mode, OnDown, OnExit, PortRange, Probe, Protocol,
@@ -43,7 +50,7 @@ pub use shape::MAX_FILE_BYTES;
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
     let name = path.display().to_string();
     let mut bytes = Vec::new();
-    File::open(path)
+    open(path)
         // One byte more than allowed tells a file that is too large from one that just fits.
         .and_then(|file| file.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes))
         .map_err(|cause| ConfigError::Read {
@@ -57,6 +64,16 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
         Ok(text) => parse(&text, &name),
         Err(error) => Err(ConfigError::not_utf8(&name, &error)),
     }
+}
+
+/// Opens a file for reading. A named pipe that nobody writes to would hold the daemon for ever;
+/// opened so it is read as empty, and one that has a writer is waited for as always.
+fn open(path: &Path) -> io::Result<File> {
+    let file = (OpenOptions::new().read(true))
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(path)?;
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::empty()))?;
+    Ok(file)
 }
 
 /// Checks a configuration. `file_name` only appears in errors.
@@ -73,8 +90,10 @@ pub fn parse(text: &str, file_name: &str) -> Result<Config, ConfigError> {
     if report.is_empty() {
         return Ok(config.expect("a value is missing only where a problem was reported"));
     }
+    let (problems, more) = report.into_problems(text);
     Err(ConfigError::Invalid {
         file: file_name.to_owned(),
-        problems: report.into_problems(text),
+        problems,
+        more,
     })
 }

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::{
     path::one_line,
-    shape::{MAX_DEPTH, MAX_FILE_BYTES, MAX_VALUES},
+    shape::{MAX_DEPTH, MAX_FILE_BYTES, MAX_MARKS, MAX_VALUES},
 };
 
 /// Why there is no [`Config`](super::Config). Displayed, each problem is exactly one line that
@@ -30,6 +30,13 @@ pub enum ConfigError {
     #[error("{}: is larger than {} MiB; is it a configuration?", one_line(file), MAX_FILE_BYTES >> 20)]
     TooLarge { file: String },
 
+    /// The file consists of little but punctuation.
+    #[error(
+        "{}: holds more than {MAX_MARKS} brackets, commas, colons and the like; make it smaller",
+        one_line(file)
+    )]
+    TooManyMarks { file: String },
+
     /// The file is not text.
     #[error(
         "{}:{line}: is not UTF-8; save the file in that encoding",
@@ -39,7 +46,8 @@ pub enum ConfigError {
 
     /// The file, its aliases replaced by what they stand for, holds too many values.
     #[error(
-        "{}: holds more than {MAX_VALUES} values, aliases replaced; make it smaller",
+        "{}: holds more than {MAX_VALUES} values once each alias (`*name`) is replaced by what it \
+         stands for; make it smaller",
         one_line(file)
     )]
     TooManyValues { file: String },
@@ -60,10 +68,12 @@ pub enum ConfigError {
     },
 
     /// The file is YAML but no valid configuration: all that is wrong with it, by line.
-    #[error("{}", listed(file, problems))]
+    #[error("{}", listed(file, problems, *more))]
     Invalid {
         file: String,
         problems: Vec<Problem>,
+        /// How many there are beyond those.
+        more: usize,
     },
 }
 
@@ -100,7 +110,7 @@ impl ConfigError {
     pub(super) fn syntax(file: &str, error: &serde_yaml::Error) -> Self {
         let error_text = error.to_string();
         let message = if error_text.contains("more than one document") {
-            "holds more than one YAML document"
+            "goes on after the end of its YAML document"
         } else {
             &error_text
         };
@@ -120,7 +130,7 @@ fn remedy(cause: &io::Error) -> &'static str {
     match cause.kind() {
         io::ErrorKind::NotFound => "write it, or name another with --config",
         io::ErrorKind::PermissionDenied => "run as a user who may read it, root for example",
-        io::ErrorKind::IsADirectory => "name a file",
+        io::ErrorKind::IsADirectory => "name a file in it",
         _ => "check the file and its disk",
     }
 }
@@ -132,10 +142,16 @@ fn place(file: &str, line: Option<usize>) -> String {
     }
 }
 
-fn listed(file: &str, problems: &[Problem]) -> String {
-    let lines: Vec<String> = problems
+fn listed(file: &str, problems: &[Problem], more: usize) -> String {
+    let mut lines: Vec<String> = problems
         .iter()
         .map(|problem| format!("{}: {problem}", place(file, problem.line)))
         .collect();
+    if more > 0 {
+        let file = one_line(file);
+        lines.push(format!(
+            "{file}: has {more} more problems; correct these first"
+        ));
+    }
     lines.join("\n")
 }

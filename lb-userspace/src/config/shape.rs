@@ -8,12 +8,17 @@ use saphyr_parser::{Event, Parser};
 
 use super::problem::ConfigError;
 
-/// Largest file that is read, bytes. As many backends as the tables hold take about 2 MiB; a file
-/// of this size that is all one line makes the parser look ahead over 700 MiB of tokens.
+/// Largest file that is read, bytes. As many backends as the tables hold take about 2 MiB.
 pub const MAX_FILE_BYTES: usize = 4 << 20;
+/// Characters of which each may begin or end a token in `[…]` or `{…}`.
+pub(super) const MARKS: &[u8] = b",:[]{}?\"'*&!|>";
+/// Most of them in a file. `[…]` may turn out to be a key, so the parser holds all of it as tokens,
+/// some 350 bytes for each mark: 1 GiB for 4 MiB of `[a:,a:,`. The largest configuration that fits
+/// the tables, written as JSON, has about 600,000.
+pub(super) const MAX_MARKS: usize = 750_000;
 /// Most values in a document, before and after its aliases are replaced. The largest configuration
-/// that fits the tables has about 150,000.
-pub(super) const MAX_VALUES: usize = 1_000_000;
+/// that fits the tables has about 220,000; this many take some 80 MiB to read.
+pub(super) const MAX_VALUES: usize = 300_000;
 /// Most lists and mappings inside one another. The format needs six.
 pub(super) const MAX_DEPTH: usize = 64;
 
@@ -23,6 +28,10 @@ pub(super) fn check(text: &str, file_name: &str) -> Result<(), ConfigError> {
     let file = || file_name.to_owned();
     if text.len() > MAX_FILE_BYTES {
         return Err(ConfigError::TooLarge { file: file() });
+    }
+    let marks = text.bytes().filter(|byte| MARKS.contains(byte)).count();
+    if marks > MAX_MARKS {
+        return Err(ConfigError::TooManyMarks { file: file() });
     }
     let mut parser = Parser::new_from_str(text);
     let (mut depth, mut values) = (0_usize, 0_usize);

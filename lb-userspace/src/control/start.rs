@@ -84,8 +84,7 @@ impl StartError {
 pub type MetricsSockets = mpsc::Receiver<Option<TcpListener>>;
 
 impl Control {
-    /// Brings everything up to the point at which packets are balanced. Until the host has been
-    /// checked nothing is changed.
+    /// Brings everything up to the point at which packets are balanced, or takes back what it made.
     ///
     /// # Errors
     /// Says what is missing and what to do about it.
@@ -93,8 +92,23 @@ impl Control {
         options: Options,
         config: Config,
     ) -> Result<(Self, Handle, MetricsSockets), StartError> {
+        let before = Datapath::before(&options.run_dir);
+        let started = Self::bring_up(options, config).await;
+        if started.is_err()
+            && let Err(error) = block_in_place(|| before.restore())
+        {
+            warn!("this start leaves something behind: {error}; `divvy detach` removes it");
+        }
+        started
+    }
+
+    async fn bring_up(
+        options: Options,
+        config: Config,
+    ) -> Result<(Self, Handle, MetricsSockets), StartError> {
         let links = links(&config, &options.config_path).await?;
         let listener = bind_metrics(&config)?;
+        block_in_place(Datapath::require_kernel)?;
         let capacity = Capacity::for_limits(config.limits.flows, config.limits.half_open);
         let mut datapath =
             block_in_place(|| Datapath::open(&options.run_dir, capacity, options.trace))?;
@@ -167,6 +181,7 @@ impl Control {
 
     /// Attaches the program where the configuration wants it, and nowhere else.
     pub(super) fn attach_all(&mut self, links: &[Link]) -> Result<(), DatapathError> {
+        let mut anew = Vec::new();
         for link in links {
             let present = match link.xdp {
                 Some(Xdp::Native) => Some(Mode::Native),
@@ -186,7 +201,11 @@ impl Control {
             }
             let mode = (self.datapath).attach(&link.name, link.ifindex, modes, present)?;
             info!("XDP on {}: {} mode", link.name, mode.name());
-            accept_own_source(&link.name);
+            anew.push(&link.name);
+        }
+        // Only now: an interface that cannot be had leaves the others' settings as they were.
+        for interface in anew {
+            accept_own_source(interface);
         }
         let wanted = links.iter().map(|link| link.name.as_str()).collect();
         self.datapath.detach_others(&wanted)?;

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, io, os::fd::AsFd as _};
 
 use aya::programs::{
-    ProgramError, XdpMode,
+    ProgramError,
     links::{FdLink, PinnedLink},
     xdp::XdpLink,
 };
@@ -31,10 +31,11 @@ impl Mode {
         }
     }
 
-    const fn flag(self) -> XdpMode {
+    /// `XDP_FLAGS_DRV_MODE` or `XDP_FLAGS_SKB_MODE` (include/uapi/linux/if_link.h).
+    const fn flags(self) -> u32 {
         match self {
-            Self::Native => XdpMode::Driver,
-            Self::Generic => XdpMode::Skb,
+            Self::Native => 4,
+            Self::Generic => 2,
         }
     }
 }
@@ -151,10 +152,12 @@ impl Datapath {
             hint,
         };
         let program = program_mut(&mut self.ebpf, lb_common::names::PROGRAM);
-        let id =
-            program
-                .attach_to_if_index(ifindex, mode.flag())
-                .map_err(|error| match os_error(&error) {
+        let program = program.fd().map_err(|error| failed(reason(&error), ""))?;
+        // Not by aya: where the kernel refuses a link it attaches by netlink instead, and such a
+        // program stays when the process ends.
+        let link =
+            sys::create_xdp_link(program.as_fd(), ifindex, mode.flags()).map_err(|error| {
+                match error.raw_os_error() {
                     Some(libc::EBUSY | libc::EEXIST) => DatapathError::InterfaceBusy {
                         interface: interface.to_owned(),
                         mode: mode.name(),
@@ -164,23 +167,18 @@ impl Datapath {
                         "; use `xdp: generic`",
                     ),
                     Some(libc::EPERM) => DatapathError::NotPermitted,
-                    _ => failed(reason(&error), ""),
-                })?;
-        let link = program
-            .take_link(id)
-            .map_err(|error| failed(error.to_string(), ""))?;
-        // Where the kernel refuses a link, aya attaches by netlink instead, and such a program
-        // ends with the process: dropping the link takes it off again.
-        let link = FdLink::try_from(link).map_err(|_| {
-            failed(
-                "the kernel gave no link that outlives the daemon".to_owned(),
-                "; an MTU above one page or large receive offload may prevent it",
-            )
-        })?;
+                    Some(libc::EINVAL | libc::ERANGE) => failed(
+                        error.to_string(),
+                        "; an MTU above one page, large receive offload or a kernel before 5.9 may \
+                     prevent it",
+                    ),
+                    _ => failed(error.to_string(), "; the kernel's log (dmesg) may say more"),
+                }
+            })?;
         let path = self.pins.link(interface);
-        let link = link
-            .pin(&path)
-            .map_err(|source| DatapathError::Pin { path, source })?;
+        sys::pin(link.as_fd(), &path)
+            .map_err(|error| failed(format!("it cannot be pinned: {error}"), ""))?;
+        let link = PinnedLink::from_pin(&path).map_err(|error| failed(error.to_string(), ""))?;
         self.remember(interface, ifindex, mode, link);
         Ok(())
     }
@@ -207,13 +205,6 @@ impl Datapath {
         self.attached.remove(interface);
         let path = self.pins.link(interface);
         pins::remove_link(&path).map_err(|source| DatapathError::Folder { path, source })
-    }
-}
-
-fn os_error(error: &ProgramError) -> Option<i32> {
-    match error {
-        ProgramError::SyscallError(call) => call.io_error.raw_os_error(),
-        _ => None,
     }
 }
 

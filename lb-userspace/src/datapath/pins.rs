@@ -1,5 +1,7 @@
 //! Where pinned objects live: a bpffs in the run directory, one folder for each layout version.
 
+mod before;
+
 use std::{
     fs, io,
     os::fd::AsFd as _,
@@ -13,7 +15,10 @@ use nix::{
     sys::statfs::{FsType, statfs},
 };
 
-use super::{error::DatapathError, sys};
+use super::{
+    error::{self, DatapathError},
+    sys,
+};
 
 /// `BPF_FS_MAGIC` (include/uapi/linux/magic.h).
 const BPF_FS_MAGIC: FsType = FsType(0xcafe_4a11);
@@ -92,10 +97,7 @@ impl Pins {
                 MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC,
                 Some("mode=0700"),
             )
-            .map_err(|errno| DatapathError::MountBpffs {
-                path: self.root.clone(),
-                source: errno.into(),
-            })?;
+            .map_err(|errno| error::while_mounting(&self.root, errno.into()))?;
         }
         create(&self.layout)
     }
@@ -146,39 +148,55 @@ impl Pins {
         if !self.root.exists() || !is_bpffs(&self.root) {
             return Ok(Vec::new());
         }
-        let at = |path: &Path, source| DatapathError::Folder {
-            path: path.to_owned(),
-            source,
-        };
         let mut interfaces = Vec::new();
-        let folders = fs::read_dir(&self.root).map_err(|error| at(&self.root, error))?;
+        let folders = fs::read_dir(&self.root).map_err(at(&self.root))?;
         // The kernel puts files of its own beside them.
         let folders = folders.flatten().map(|entry| entry.path());
         for folder in folders.filter(|path| is_layout(path)) {
-            let objects = fs::read_dir(&folder).map_err(|error| at(&folder, error))?;
-            let mut objects: Vec<PathBuf> = objects.flatten().map(|entry| entry.path()).collect();
-            // Links first: without them no packet comes to a program whose maps go.
-            objects.sort_by_key(|path| !file_name(path).starts_with(LINK_PREFIX));
-            for path in objects {
-                let removed = match file_name(&path).strip_prefix(LINK_PREFIX) {
-                    Some(name) => {
-                        interfaces.push(name.replace(':', "."));
-                        remove_link(&path)
-                    }
-                    None => fs::remove_file(&path),
-                };
-                removed.map_err(|error| at(&path, error))?;
-            }
-            fs::remove_dir(&folder).map_err(|error| at(&folder, error))?;
+            interfaces.extend(remove_layout(&folder)?);
         }
         interfaces.sort();
-        umount2(&self.root, MntFlags::empty())
-            .map_err(|errno| at(&self.root, io::Error::from(errno)))?;
+        self.unmount()?;
         Ok(interfaces)
+    }
+
+    fn unmount(&self) -> Result<(), DatapathError> {
+        umount2(&self.root, MntFlags::empty())
+            .map_err(io::Error::from)
+            .map_err(at(&self.root))
     }
 }
 
 const LINK_PREFIX: &str = "link_";
+
+/// Removes all that is pinned in one layout's folder, and the folder. Returns the interfaces that
+/// had a program.
+fn remove_layout(folder: &Path) -> Result<Vec<String>, DatapathError> {
+    let mut interfaces = Vec::new();
+    let objects = fs::read_dir(folder).map_err(at(folder))?;
+    let mut objects: Vec<PathBuf> = objects.flatten().map(|entry| entry.path()).collect();
+    // Links first: without them no packet comes to a program whose maps go.
+    objects.sort_by_key(|path| !file_name(path).starts_with(LINK_PREFIX));
+    for path in objects {
+        let removed = match file_name(&path).strip_prefix(LINK_PREFIX) {
+            Some(name) => {
+                interfaces.push(name.replace(':', "."));
+                remove_link(&path)
+            }
+            None => fs::remove_file(&path),
+        };
+        removed.map_err(at(&path))?;
+    }
+    fs::remove_dir(folder).map_err(at(folder))?;
+    Ok(interfaces)
+}
+
+fn at(path: &Path) -> impl Fn(io::Error) -> DatapathError {
+    move |source| DatapathError::Folder {
+        path: path.to_owned(),
+        source,
+    }
+}
 
 /// Takes a pinned link's program off its interface and removes the pin; that there is none is no
 /// error.

@@ -1,5 +1,6 @@
 //! The few `bpf(2)` calls that aya does not have: batches over maps (kernel 5.6), deleting from an
-//! array of maps, running a program from any thread, and what an XDP link is attached to (kernel 5.9).
+//! array of maps, running a program from any thread, making an XDP link or failing, and what a link
+//! is attached to (kernel 5.9).
 
 #![expect(
     unsafe_code,
@@ -23,11 +24,16 @@ use aya::Pod;
 const BPF_LINK_DETACH: libc::c_long = 34;
 /// Commands of `bpf(2)` (include/uapi/linux/bpf.h, enum bpf_cmd).
 const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
+const BPF_OBJ_PIN: libc::c_long = 6;
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_PROG_TEST_RUN: libc::c_long = 10;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
 const BPF_MAP_UPDATE_BATCH: libc::c_long = 26;
+const BPF_LINK_CREATE: libc::c_long = 28;
+
+/// `enum bpf_attach_type`.
+const BPF_XDP: u32 = 37;
 
 /// Entries that one batch call reads. It must hold the fullest bucket of a hash map, else the
 /// kernel refuses it with ENOSPC.
@@ -63,6 +69,15 @@ struct PathAttr {
     pathname: u64,
     bpf_fd: u32,
     file_flags: u32,
+}
+
+/// The start of `bpf_attr.link_create`.
+#[repr(C)]
+struct LinkCreateAttr {
+    program_fd: u32,
+    ifindex: u32,
+    attach_type: u32,
+    flags: u32,
 }
 
 /// `bpf_attr.link_detach`.
@@ -247,9 +262,40 @@ pub fn open_pin(path: &Path) -> io::Result<OwnedFd> {
     };
     // SAFETY: the path is a string that ends in a zero byte and outlives the call.
     let fd = unsafe { bpf(BPF_OBJ_GET, &mut attr) }?;
-    let fd = i32::try_from(fd).expect("file descriptors are 32 bits wide");
     // SAFETY: the kernel just made this descriptor for us, and nobody else knows it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    Ok(unsafe { owned(fd) })
+}
+
+/// Pins an object.
+///
+/// # Errors
+/// What the kernel says.
+pub fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attr = PathAttr {
+        pathname: path.as_ptr() as u64,
+        bpf_fd: raw(object),
+        file_flags: 0,
+    };
+    // SAFETY: the path is a string that ends in a zero byte and outlives the call.
+    unsafe { bpf(BPF_OBJ_PIN, &mut attr) }.map(drop)
+}
+
+/// Attaches an XDP program to an interface until the link, its pins included, is gone.
+///
+/// # Errors
+/// What the kernel or the driver says; nothing is attached then.
+pub fn create_xdp_link(program: BorrowedFd<'_>, ifindex: u32, flags: u32) -> io::Result<OwnedFd> {
+    let mut attr = LinkCreateAttr {
+        program_fd: raw(program),
+        ifindex,
+        attach_type: BPF_XDP,
+        flags,
+    };
+    // SAFETY: the attribute holds no pointer.
+    let fd = unsafe { bpf(BPF_LINK_CREATE, &mut attr) }?;
+    // SAFETY: the kernel just made this descriptor for us, and nobody else knows it.
+    Ok(unsafe { owned(fd) })
 }
 
 /// Takes a link's program off at once. Closing the last reference does it too, but later, from a
@@ -280,6 +326,14 @@ pub fn link_target(link: BorrowedFd<'_>) -> io::Result<LinkTarget> {
         program_id: info.program_id,
         ifindex: info.ifindex,
     })
+}
+
+/// # Safety
+/// `fd` must be a descriptor that a call has just returned.
+unsafe fn owned(fd: libc::c_long) -> OwnedFd {
+    let fd = i32::try_from(fd).expect("file descriptors are 32 bits wide");
+    // SAFETY: as the caller promises.
+    unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
 fn raw(fd: BorrowedFd<'_>) -> u32 {

@@ -3,8 +3,9 @@
 use std::{
     env,
     fs::{self, OpenOptions},
+    io,
     path::{Path, PathBuf},
-    process::{ExitStatus, Output, Stdio},
+    process::{ExitStatus, Output},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -13,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use lb_common::LAYOUT_VERSION;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -20,10 +22,14 @@ use super::{
     config::Config,
     host::Host,
     process::{self, Process},
+    refusal::Refusal,
     wait::wait_until,
 };
 
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Runs a program with root's name and no capability.
+pub const WITHOUT_RIGHTS: [&str; 3] = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"];
 
 /// A `divvy` with a configuration file and a run folder of its own. Dropping it kills the daemon;
 /// when that happens in a panic, what the daemon printed is shown.
@@ -69,29 +75,47 @@ impl Divvy {
     /// must refuse.
     #[must_use]
     pub fn run_to_its_end(&self) -> Output {
-        self.run_by(&[])
+        self.to_its_end("run", &[])
     }
 
     /// The same by a user who may do nothing: root's name without any capability.
     #[must_use]
     pub fn run_without_rights(&self) -> Output {
-        self.run_by(&["setpriv", "--inh-caps=-all", "--bounding-set=-all"])
+        self.to_its_end("run", &WITHOUT_RIGHTS)
     }
 
-    /// Runs the daemon to its end by another program.
-    fn run_by(&self, other: &[&str]) -> Output {
+    /// The same on a kernel that refuses a system call.
+    #[must_use]
+    pub fn run_refused(&self, refusal: Refusal) -> Output {
+        self.refused("run", refusal)
+    }
+
+    /// Runs a verb to its end on a kernel that refuses a system call.
+    #[must_use]
+    pub fn refused(&self, verb: &str, refusal: Refusal) -> Output {
+        let words = self.patiently(verb, &[]);
+        ended(self.host.inside(|| {
+            refusal.hold_for_this_thread();
+            process::command(&words).output()
+        }))
+    }
+
+    /// Runs a verb to its end by another program, such as `prlimit`.
+    #[must_use]
+    pub fn to_its_end(&self, verb: &str, by: &[&str]) -> Output {
+        let words = self.patiently(verb, by);
+        ended(self.host.inside(|| process::command(&words).output()))
+    }
+
+    /// The words that run a verb for a while: what should have ended by itself must not outlive its
+    /// test.
+    fn patiently(&self, verb: &str, by: &[&str]) -> Vec<String> {
+        let patience = PATIENCE.as_secs().to_string();
         let binary = self.binary.to_string_lossy();
-        let words: Vec<&str> = other.iter().copied().chain([&*binary, "run"]).collect();
-        let mut command = process::command(&words);
-        command
-            .args(self.places())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut process = self.host.spawn(command);
-        process
-            .wait(PATIENCE)
-            .unwrap_or_else(|error| panic!("divvy should have ended by itself: {error}"));
-        process.output()
+        let before = ["timeout", "--signal=KILL", &patience];
+        let words = before.iter().chain(by).copied().chain([&*binary, verb]);
+        let words = words.map(str::to_owned);
+        words.chain(self.places()).collect()
     }
 
     /// Runs the command line, with this instance's `--config` and `--run-dir`.
@@ -218,6 +242,12 @@ impl Divvy {
         &self.config
     }
 
+    /// Where this version's maps, program and links are pinned.
+    #[must_use]
+    pub fn pins(&self) -> PathBuf {
+        self.run_dir().join(format!("bpf/v{LAYOUT_VERSION}"))
+    }
+
     #[must_use]
     pub fn run_dir(&self) -> &Path {
         &self.run_dir
@@ -268,6 +298,16 @@ impl Drop for Divvy {
             eprintln!("divvy printed:\n{}", lines[tail..].join("\n"));
         }
     }
+}
+
+/// `timeout` dies by the signal that it sends.
+fn ended(output: io::Result<Output>) -> Output {
+    let output = output.unwrap_or_else(|error| panic!("cannot start divvy: {error}"));
+    assert!(
+        output.status.code().is_some_and(|code| code < 128),
+        "divvy should have ended by itself: {output:?}"
+    );
+    output
 }
 
 fn split(place: &str) -> (&str, &str) {

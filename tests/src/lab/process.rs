@@ -1,6 +1,7 @@
 //! Programs that the lab starts: in a process group of their own, and never outliving their handle.
 
 use std::{
+    ffi::OsStr,
     io::{self, Read},
     os::unix::process::CommandExt as _,
     process::{Child, Command, ExitStatus, Output, Stdio},
@@ -35,8 +36,8 @@ pub(super) fn succeeded(words: &[&str], output: &Output) -> String {
 }
 
 /// A command from its words, without standard input.
-pub(super) fn command(words: &[&str]) -> Command {
-    let mut command = Command::new(words[0]);
+pub(super) fn command(words: &[impl AsRef<OsStr>]) -> Command {
+    let mut command = Command::new(&words[0]);
     command.args(&words[1..]).stdin(Stdio::null());
     command
 }

@@ -1,13 +1,18 @@
 //! Real programs talk through the balancer: one file per promise. Needs root.
 
+mod a_bad_file_is_named;
 mod a_connection_may_close_any_way;
+mod a_failed_start_leaves_nothing;
 mod a_flood_harms_no_live_connection;
+mod a_host_that_lacks_something_is_named;
+mod a_hostile_file_is_refused;
 mod a_refused_file_changes_nothing;
 mod backends_may_move;
 mod bad_input_is_named;
 mod dead_backends_get_nobody;
 mod generic_mode_works_and_is_reported;
 mod lab_carries_packets;
+mod refusal;
 mod reload_breaks_nothing;
 mod requests_spread_by_weight;
 mod restart_breaks_no_flow;

@@ -72,7 +72,7 @@ fn stopped_with_sigterm_packets_keep_flowing() {
     let detached = divvy.must(&["detach"]);
     assert!(detached.contains("took the program off"), "{detached}");
     assert!(lab.client().get(URL4).is_err(), "nobody has the vip now");
-    assert!(!divvy.run_dir().join("bpf/v1").exists());
+    assert!(!divvy.pins().exists());
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn on_exit_detach_takes_everything_away() {
     assert_eq!(lab.client().get_many(5, URL4).failed().len(), 0);
     assert!(divvy.terminate().success());
     assert!(lab.client().get(URL4).is_err(), "nobody has the vip now");
-    assert!(!divvy.run_dir().join("bpf/v1").exists());
+    assert!(!divvy.pins().exists());
 }
 
 #[test]

@@ -7,7 +7,12 @@ use std::{
 };
 
 use super::{
-    super::{MAX_FILE_BYTES, load, shape::MAX_VALUES},
+    super::{
+        MAX_FILE_BYTES,
+        field::MAX_TOLD,
+        load,
+        shape::{MARKS, MAX_MARKS, MAX_VALUES},
+    },
     GOOD, errors, good,
 };
 
@@ -26,7 +31,7 @@ fn what_is_no_document_is_one_error() {
         ("hello", "f.yaml: is text; give a mapping of keys to values"),
         (
             "a: 1\n---\nb: 2",
-            "f.yaml: holds more than one YAML document; correct the YAML",
+            "f.yaml: goes on after the end of its YAML document; correct the YAML",
         ),
         (
             "a: [1, 2\nb: 3",
@@ -49,8 +54,10 @@ fn what_is_no_document_is_one_error() {
 #[test]
 fn what_is_made_to_exhaust_the_reader_is_refused_fast() {
     let start = Instant::now();
-    let too_many =
-        format!("f.yaml: holds more than {MAX_VALUES} values, aliases replaced; make it smaller");
+    let too_many = format!(
+        "f.yaml: holds more than {MAX_VALUES} values once each alias (`*name`) is replaced by \
+         what it stands for; make it smaller"
+    );
     let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..40 {
         let aliases = vec![format!("*a{}", level - 1); 9].join(", ");
@@ -74,6 +81,14 @@ fn what_is_made_to_exhaust_the_reader_is_refused_fast() {
         let expected = "f.yaml:1: is nested more than 64 deep; the format needs six";
         assert_eq!(errors(&open.repeat(100_000)), expected);
     }
+    let marks = "[a:,a:,\n".repeat(MAX_MARKS / 5 + 1);
+    assert_eq!(
+        errors(&marks),
+        format!(
+            "f.yaml: holds more than {MAX_MARKS} brackets, commas, colons and the like; make it \
+             smaller"
+        )
+    );
     let large = " ".repeat(MAX_FILE_BYTES + 1);
     assert_eq!(
         errors(&large),
@@ -81,6 +96,49 @@ fn what_is_made_to_exhaust_the_reader_is_refused_fast() {
     );
     // Seconds where the limits work, hours where they do not.
     assert!(start.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
+fn the_largest_configuration_is_no_excess() {
+    let services: Vec<String> = (0..1024)
+        .map(|service| {
+            let backends: Vec<String> = (0..16)
+                .map(|backend| {
+                    format!(
+                        r#"{{"name":"backend-{backend}","address":"[2001:db8:1:2:3:4:{service:x}:{backend:x}]:8080","weight":10,"backup":false}}"#
+                    )
+                })
+                .collect();
+            let listen: Vec<String> = (1..=4)
+                .map(|port| format!(r#""[2001:db8:9:9:9:9:9:{service:x}]:{port}""#))
+                .collect();
+            format!(
+                r#"{{"name":"service-{service}","listen":[{}],"protocol":"tcp","mode":"nat","scheduler":"maglev","on_down":"reset","timeouts":{{"half_open":"60s","established":"900s","fin":"120s","reset":"10s"}},"health_check":{{"type":"http","path":"/","host":"a.example.com","expect":"200-299","port":80,"interval":"2s","timeout":"1s","rise":2,"fall":3,"jitter":"10%"}},"backends":[{}]}}"#,
+                listen.join(","),
+                backends.join(",")
+            )
+        })
+        .collect();
+    let json = format!(
+        r#"{{"interfaces":["eth0"],"services":[{}]}}"#,
+        services.join(",")
+    );
+    assert_eq!(good(&json).services.len(), 1024);
+    let marks = (json.bytes().filter(|byte| MARKS.contains(byte))).count();
+    assert!(marks > MAX_MARKS * 3 / 4, "the limit may be lower: {marks}");
+}
+
+#[test]
+fn of_very_many_problems_the_first_are_told_and_the_rest_counted() {
+    let yaml = format!("{GOOD}{}", "  - {}\n".repeat(10_000));
+    let text = errors(&yaml);
+    assert_eq!(text.lines().count(), MAX_TOLD + 1);
+    // Each lacks name, listen and backends, and there are 8,977 services too many.
+    assert!(
+        text.ends_with("\nf.yaml: has 29001 more problems; correct these first"),
+        "{}",
+        text.lines().last().unwrap_or_default()
+    );
 }
 
 #[test]
@@ -118,6 +176,6 @@ fn a_file_is_loaded_or_the_reason_is_named() {
     );
     std::fs::write(&path, vec![b' '; MAX_FILE_BYTES + 1]).unwrap();
     assert!(error(&path).ends_with("is larger than 4 MiB; is it a configuration?"));
-    assert!(error(folder.path()).ends_with("Is a directory (os error 21); name a file"));
+    assert!(error(folder.path()).ends_with("Is a directory (os error 21); name a file in it"));
     assert!(error(Path::new("/dev/zero")).contains("is larger than"));
 }
