@@ -63,8 +63,8 @@ pub(crate) fn ensure(need: Need) -> Result<()> {
 
     debian::install(&packages).with_context(|| match toolchain {
         Err(NoCompiler) => {
-            "no compiler for eBPF; the other way to one is `rustup toolchain install nightly \
-                 --component rust-src`"
+            "no compiler for eBPF, be it Debian's or a nightly (`rustup toolchain install nightly \
+             --component rust-src`)"
         }
         Ok(_) => "a tool is missing",
     })?;

@@ -1,7 +1,7 @@
 //! bpf-linker, in the workspace's own tools folder.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -36,10 +36,15 @@ pub(super) fn is_to_be_built_for_nightly() -> Result<bool> {
 /// Builds the wanted version with Debian's LLVM, about a minute.
 pub(super) fn build() -> Result<()> {
     println!("building bpf-linker {BPF_LINKER_VERSION} into .tools: it links the XDP program");
+    let root = workspace_root().join(".tools");
+    let path = env::var_os("PATH").unwrap_or_default();
+    // With the folder at the end of the path, cargo does not ask for it to be put there.
+    let path = env::join_paths(env::split_paths(&path).chain([root.join("bin")]))
+        .context("the workspace's path holds a colon")?;
     let mut install = cargo::command(&cargo::program());
     install.args(["install", "bpf-linker", "--locked", "--force"]);
     install.args(["--version", BPF_LINKER_VERSION, "--root"]);
-    install.arg(workspace_root().join(".tools"));
+    install.arg(root).env("PATH", path);
     install.env("LLVM_PREFIX", LLVM_PREFIX);
     let feature = format!("llvm-{LLVM_VERSION}");
     install.args(["--no-default-features", "--features", &feature]);
@@ -50,8 +55,8 @@ pub(super) fn build() -> Result<()> {
 
 /// Who compiles eBPF with a nightly mostly has the linker too.
 fn copy_from_path() -> Result<bool> {
-    let found = std::env::var_os("PATH").into_iter().find_map(|path| {
-        std::env::split_paths(&path)
+    let found = env::var_os("PATH").into_iter().find_map(|path| {
+        env::split_paths(&path)
             .map(|folder| folder.join("bpf-linker"))
             .find(|file| version(file).is_some_and(|version| version == BPF_LINKER_VERSION))
     });
