@@ -4,56 +4,23 @@
 
 #![forbid(unsafe_code)]
 
+mod toolchain;
+
 use std::{
     env, fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
+
+use toolchain::DEBIAN_RUSTC;
+pub use toolchain::{DEBIAN_COMPILER, NoCompiler, Toolchain};
 
 /// The Rust target of eBPF on little-endian hosts.
 const TARGET: &str = "bpfel-unknown-none";
-/// Debian's compiler with a prebuilt `core` for [`TARGET`].
-const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 /// The bpf-linker release that both toolchains are used with.
 pub const BPF_LINKER_VERSION: &str = "0.13.0";
-/// Debian packages that hold the compiler, its `core` and the LLVM that bpf-linker links with.
-pub const DEBIAN_PACKAGES: [(&str, &str); 4] = [
-    (
-        "rustc-web",
-        "the Rust compiler with an LLVM that knows eBPF",
-    ),
-    ("libstd-rust-web-dev-bpf", "Rust's core library for eBPF"),
-    ("llvm-22-dev", "LLVM, for building bpf-linker"),
-    (
-        "libpolly-22-dev",
-        "a part of LLVM that bpf-linker links with",
-    ),
-];
-
-/// A way to compile for eBPF that this host has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Toolchain {
-    /// `cargo +nightly -Z build-std=core`.
-    Nightly,
-    /// Debian's compiler, driven by the host's cargo.
-    Debian,
-}
-
-impl Toolchain {
-    /// The first of the two that this host has, if any.
-    #[must_use]
-    pub fn find() -> Option<Self> {
-        if nightly_has_source() {
-            Some(Self::Nightly)
-        } else if debian_has_core() {
-            Some(Self::Debian)
-        } else {
-            None
-        }
-    }
-}
 
 /// The workspace's root folder.
 #[must_use]
@@ -71,38 +38,39 @@ pub fn linker_path() -> PathBuf {
 }
 
 /// For build scripts: compiles the binaries of `package` and copies each object into `OUT_DIR`.
+/// Where a tool is missing, it tells cargo, which then stops with that one message.
 ///
 /// # Errors
-/// When a tool is missing (the message names both ways to get one) or the compiler fails.
+/// When the compiler fails.
 pub fn compile(package: &str, binaries: &[&str]) -> Result<()> {
     let root = workspace_root();
-    for input in [package, "lb-common", "ebpf-build"] {
-        println!("cargo:rerun-if-changed={}", root.join(input).display());
+    for input in [
+        package,
+        "lb-common",
+        "ebpf-build",
+        "Cargo.toml",
+        "Cargo.lock",
+    ] {
+        println!("cargo::rerun-if-changed={}", root.join(input).display());
     }
-    for input in ["Cargo.toml", "Cargo.lock"] {
-        println!("cargo:rerun-if-changed={}", root.join(input).display());
-    }
-    println!("cargo:rerun-if-changed={}", linker_path().display());
-
-    let Some(toolchain) = Toolchain::find() else {
-        bail!(
-            "no Rust compiler for eBPF found. Either add a nightly toolchain with its source \
-             (`rustup toolchain install nightly --component rust-src`), or, on Debian 12, run \
-             `cargo xtask build` as root, which installs {}",
-            DEBIAN_PACKAGES.map(|(name, _)| name).join(", ")
-        );
-    };
     let linker = linker_path();
-    ensure!(
-        linker.is_file(),
-        "bpf-linker is missing at {}: run `cargo xtask build` once, which puts it there",
-        linker.display()
-    );
+    let toolchain = match tools(&linker) {
+        Ok(toolchain) => toolchain,
+        Err(missing) => {
+            println!("cargo::error={missing:#}");
+            return Ok(());
+        }
+    };
+    // Cargo takes a file that is gone for one that changed: without its tools, no old object
+    // passes for a new one.
+    for tool in toolchain.parts().into_iter().chain([&*linker]) {
+        println!("cargo::rerun-if-changed={}", tool.display());
+    }
 
     let out =
         PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR is not set: not a build script")?);
     let target_dir = out.join("ebpf");
-    let mut cargo = command(toolchain, &linker, &target_dir);
+    let mut cargo = command(&toolchain, &linker, &target_dir);
     cargo.current_dir(&root).args(["--package", package]);
     for binary in binaries {
         cargo.args(["--bin", binary]);
@@ -127,7 +95,17 @@ pub fn compile(package: &str, binaries: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn command(toolchain: Toolchain, linker: &Path, target_dir: &Path) -> Command {
+fn tools(linker: &Path) -> Result<Toolchain> {
+    let toolchain = Toolchain::find()?;
+    ensure!(
+        linker.is_file(),
+        "bpf-linker is missing at {}: run `cargo xtask build` once, which puts it there",
+        linker.display()
+    );
+    Ok(toolchain)
+}
+
+fn command(toolchain: &Toolchain, linker: &Path, target_dir: &Path) -> Command {
     // Unit separators, because RUSTFLAGS splits at spaces and a path may hold one.
     let flags = [
         "--cfg=bpf_target_arch=\"x86_64\"".to_owned(),
@@ -138,13 +116,13 @@ fn command(toolchain: Toolchain, linker: &Path, target_dir: &Path) -> Command {
     .join("\u{1f}");
 
     let mut cargo = match toolchain {
-        Toolchain::Nightly => {
+        Toolchain::Nightly { .. } => {
             let mut cargo = Command::new("rustup");
             cargo.args(["run", "nightly", "cargo"]);
             cargo.env_remove("RUSTC");
             cargo
         }
-        Toolchain::Debian => {
+        Toolchain::Debian { .. } => {
             let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
             cargo.env("RUSTC", DEBIAN_RUSTC);
             // aya-ebpf needs nightly features; this unlocks them for that crate alone.
@@ -161,7 +139,7 @@ fn command(toolchain: Toolchain, linker: &Path, target_dir: &Path) -> Command {
         "--target-dir",
     ]);
     cargo.arg(target_dir);
-    if toolchain == Toolchain::Nightly {
+    if matches!(toolchain, Toolchain::Nightly { .. }) {
         cargo.args(["-Z", "build-std=core"]);
     }
     // What cargo tells a build script describes the host's build, not this one.
@@ -183,34 +161,4 @@ fn command(toolchain: Toolchain, linker: &Path, target_dir: &Path) -> Command {
     }
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags);
     cargo
-}
-
-fn nightly_has_source() -> bool {
-    Command::new("rustup")
-        .args(["run", "nightly", "rustc", "--print", "sysroot"])
-        .output()
-        .is_ok_and(|output| {
-            let sysroot = String::from_utf8_lossy(&output.stdout);
-            output.status.success()
-                && Path::new(sysroot.trim())
-                    .join("lib/rustlib/src/rust/library/core")
-                    .is_dir()
-        })
-}
-
-fn debian_has_core() -> bool {
-    Command::new(DEBIAN_RUSTC)
-        .args(["--print", "target-libdir", "--target", TARGET])
-        .output()
-        .is_ok_and(|output| {
-            let folder = String::from_utf8_lossy(&output.stdout);
-            output.status.success()
-                && fs::read_dir(folder.trim()).is_ok_and(|entries| {
-                    entries.flatten().any(|entry| {
-                        let name = entry.file_name();
-                        let name = name.to_string_lossy();
-                        name.starts_with("libcore-") && name.ends_with(".rlib")
-                    })
-                })
-        })
 }

@@ -7,7 +7,7 @@ mod linker;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
-use ebpf_build::{DEBIAN_PACKAGES, Toolchain, workspace_root};
+use ebpf_build::{DEBIAN_COMPILER, NoCompiler, Toolchain, workspace_root};
 
 use crate::cargo;
 use debian::Package;
@@ -34,21 +34,18 @@ const LAB_PROGRAMS: [(&str, &str, &str); 5] = [
 
 /// Installs what is missing for `need`.
 pub(crate) fn ensure(need: Need) -> Result<()> {
-    let mut toolchain = Toolchain::find();
-    let linker_present = linker::is_present();
+    let toolchain = Toolchain::find();
     let mut packages = Vec::new();
-    if toolchain != Some(Toolchain::Nightly) {
-        let compiles = toolchain.is_some();
-        let links = linker_present || debian::has_llvm();
-        packages.extend(
-            DEBIAN_PACKAGES
-                .iter()
-                .filter(|(name, _)| {
-                    let for_compiling = name.contains("rust");
-                    !(if for_compiling { compiles } else { links })
-                })
-                .map(|&(name, purpose)| Package { name, purpose }),
-        );
+    if toolchain.is_err() {
+        packages.extend(DEBIAN_COMPILER.map(|(name, purpose)| Package { name, purpose }));
+    }
+    let linker_missing = !linker::is_present()
+        && match &toolchain {
+            Ok(Toolchain::Nightly { .. }) => linker::is_to_be_built_for_nightly()?,
+            Ok(Toolchain::Debian { .. }) | Err(NoCompiler) => true,
+        };
+    if linker_missing && !debian::has_llvm() {
+        packages.extend(debian::LLVM);
     }
     if need == Need::Lab {
         packages.extend(
@@ -59,32 +56,29 @@ pub(crate) fn ensure(need: Need) -> Result<()> {
         );
     }
     let nginx_missing = need == Need::Lab && !has_nginx();
-    if packages.is_empty() && linker_present && !nginx_missing {
-        return Ok(());
+    if (!packages.is_empty() || nginx_missing) && !debian::is_here() {
+        toolchain?;
+        bail!("{}", elsewhere(&packages, nginx_missing));
     }
 
-    if (!packages.is_empty() || nginx_missing) && !debian::is_here() {
-        bail!("{}", elsewhere(toolchain, &packages, nginx_missing));
-    }
     debian::install(&packages).with_context(|| match toolchain {
-        None => {
-            "no compiler for eBPF; the other way to one is `rustup toolchain install nightly \
-                 --component rust-src`"
+        Err(NoCompiler) => {
+            "no compiler for eBPF, be it Debian's or a nightly (`rustup toolchain install nightly \
+             --component rust-src`)"
         }
-        Some(_) => "a tool is missing",
+        Ok(_) => "a tool is missing",
     })?;
     if nginx_missing {
         debian::unpack_nginx(&nginx_folder())?;
     }
-    toolchain = toolchain.or_else(Toolchain::find);
-    let Some(toolchain) = toolchain else {
-        bail!(
+    if toolchain.is_err() {
+        Toolchain::find().context(
             "the packages are installed, yet /usr/bin/rustc does not compile for eBPF: is it the \
-             one of the package rustc-web?"
-        );
-    };
-    if !linker_present {
-        linker::install(toolchain)?;
+             one of the package rustc-web?",
+        )?;
+    }
+    if linker_missing {
+        linker::build()?;
     }
     Ok(())
 }
@@ -100,13 +94,7 @@ fn nginx_folder() -> PathBuf {
 }
 
 /// What to do on a host without apt-get.
-fn elsewhere(toolchain: Option<Toolchain>, packages: &[Package], nginx_missing: bool) -> String {
-    if toolchain.is_none() {
-        return "no Rust compiler for eBPF found. Two ways to one: add a nightly toolchain with \
-                its source (`rustup toolchain install nightly --component rust-src`), or use a \
-                Debian 12 host, where this command installs what it needs"
-            .to_owned();
-    }
+fn elsewhere(packages: &[Package], nginx_missing: bool) -> String {
     let names = packages.iter().map(|package| package.name);
     let names: Vec<&str> = names.chain(nginx_missing.then_some("nginx")).collect();
     format!(

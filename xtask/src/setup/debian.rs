@@ -17,8 +17,21 @@ pub(super) struct Package {
     pub(super) purpose: &'static str,
 }
 
-/// Where Debian's LLVM lies.
+/// The LLVM that bpf-linker is built with: that of Debian's compiler for eBPF.
+pub(super) const LLVM_VERSION: u32 = 22;
+/// Where it lies.
 pub(super) const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
+/// The packages that hold it.
+pub(super) const LLVM: [Package; 2] = [
+    Package {
+        name: "llvm-22-dev",
+        purpose: "LLVM, for building bpf-linker",
+    },
+    Package {
+        name: "libpolly-22-dev",
+        purpose: "a part of LLVM that bpf-linker links with",
+    },
+];
 
 /// Whether this host is a Debian.
 pub(super) fn is_here() -> bool {
