@@ -67,7 +67,7 @@ pub mod names {
     pub const HALF_HEADS6: &str = "half_heads6";
     pub const HALF_OPEN4: &str = "half_open4";
     pub const HALF_OPEN6: &str = "half_open6";
-    pub const BACKEND_FLOWS: &str = "backend_flows";
+    pub const BACKENDS_SEEN: &str = "backends_seen";
     pub const BACKEND_STATS: &str = "backend_stats";
     pub const REASONS: &str = "reasons";
     pub const RST_BUDGET: &str = "rst_budget";
@@ -95,7 +95,7 @@ pub mod names {
         HALF_HEADS6,
         HALF_OPEN4,
         HALF_OPEN6,
-        BACKEND_FLOWS,
+        BACKENDS_SEEN,
         BACKEND_STATS,
         REASONS,
         RST_BUDGET,

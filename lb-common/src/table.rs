@@ -165,8 +165,11 @@ pub struct SweepRequest {
     pub first_bucket: u32,
     pub buckets: u32,
     pub pad: u32,
+    /// When this pass over all tables began, `CLOCK_MONOTONIC`: what `backends_seen` gets for each
+    /// backend that an entry refers to.
+    pub pass_ns: u64,
 }
-const _: () = assert!(size_of::<SweepRequest>() == 16);
+const _: () = assert!(size_of::<SweepRequest>() == 24);
 
 /// Tables, for [`SweepRequest::table`].
 pub mod sweep {
@@ -184,6 +187,6 @@ pub struct SweepResult {
     pub flows: u32,
     /// Flows that were removed.
     pub removed: u32,
-    pub pad: u64,
+    pub pad: [u64; 2],
 }
 const _: () = assert!(size_of::<SweepResult>() == size_of::<SweepRequest>());

@@ -64,9 +64,9 @@ pub static HALF_OPEN4: Array<HalfOpenFlows<V4>> =
 #[map(name = "half_open6")]
 pub static HALF_OPEN6: Array<HalfOpenFlows<V6>> =
     Array::with_max_entries(HALF_OPEN_BUCKETS as u32, ALIGNED as u32);
-/// By backend: entries of its flows, as `sweep` counts them.
-#[map(name = "backend_flows")]
-pub static BACKEND_FLOWS: Array<u64> = Array::with_max_entries(MAX_BACKENDS, 0);
+/// By backend: the last pass of `sweep` that met a flow of it.
+#[map(name = "backends_seen")]
+pub static BACKENDS_SEEN: Array<u64> = Array::with_max_entries(MAX_BACKENDS, 0);
 
 #[map(name = "backend_stats")]
 pub static BACKEND_STATS: PerCpuArray<BackendStats> =

@@ -28,6 +28,7 @@ use crate::{
 #[repr(C)]
 struct Pass {
     now_ns: u64,
+    pass_ns: u64,
     first_bucket: u32,
     flows: u32,
     removed: u32,
@@ -40,6 +41,7 @@ pub fn run(ctx: &XdpContext) -> Result<(), Reason> {
     let request: &SweepRequest = view(ctx, 0)?;
     let mut pass = Pass {
         now_ns: now_ns(),
+        pass_ns: request.pass_ns,
         first_bucket: request.first_bucket,
         flows: 0,
         removed: 0,
@@ -58,7 +60,7 @@ pub fn run(ctx: &XdpContext) -> Result<(), Reason> {
     let result: &mut SweepResult = view(ctx, 0)?;
     result.flows = pass.flows;
     result.removed = pass.removed;
-    result.pad = 0;
+    result.pad = [0; 2];
     Ok(())
 }
 
@@ -166,8 +168,8 @@ fn key_of<F: Table>(entry: &Entry<F::Address>) -> Option<&'static FlowKey<F::Add
 #[inline(always)]
 fn count<A>(pass: &mut Pass, flow: &Flow<A>) {
     pass.flows += (flow.side == side::CLIENT) as u32;
-    if let Some(entries) = maps::BACKEND_FLOWS.get_ptr_mut(flow.backend_idx) {
-        // SAFETY: a live map value, which only this program writes, one run after the other.
-        unsafe { *entries += 1 };
+    if let Some(seen) = maps::BACKENDS_SEEN.get_ptr_mut(flow.backend_idx) {
+        // SAFETY: a live map value of one word, which only this program writes.
+        unsafe { *seen = pass.pass_ns };
     }
 }

@@ -341,7 +341,10 @@ impl Control {
         let removed: BTreeSet<u32> = (self.applied.backends.iter())
             .filter(|(_, backend)| backend.state == lb_common::backend::state::REMOVED)
             .map(|(idx, _)| *idx)
-            .filter(|idx| !report.backends_in_use.contains(idx))
+            // One that cannot be read is left as it is.
+            .filter(|idx| {
+                (self.datapath.backend_seen_ns(*idx)).is_ok_and(|seen| seen < report.pass_ns)
+            })
             .collect();
         // A sweep that began before the removal may have missed a flow, so the second one decides.
         let free: Vec<u32> = removed.intersection(&self.unused).copied().collect();

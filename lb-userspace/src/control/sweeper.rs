@@ -24,7 +24,7 @@ pub(super) fn spawn(tables: Sweeper) -> std::io::Result<mpsc::Receiver<Report>> 
         .spawn(move || {
             while !sender.is_closed() {
                 let begun = Instant::now();
-                match tables.sweep() {
+                match tables.sweep(monotonic_ns()) {
                     // A full channel means that the loop is busy: the next report will do.
                     Ok(report) => drop(sender.try_send(report)),
                     Err(error) => error!("sweeping flows failed: {error}"),

@@ -204,7 +204,15 @@ impl Datapath {
     /// When a pin cannot be opened.
     pub fn sweeper(&mut self) -> Result<Sweeper, DatapathError> {
         let program = program_mut(&mut self.ebpf, names::SWEEP);
-        Sweeper::new(program, &self.pins, self.capacity)
+        Sweeper::new(program, self.capacity)
+    }
+
+    /// The last pass of the sweeper that met a flow of this backend, `CLOCK_MONOTONIC`; 0 for none.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn backend_seen_ns(&self, idx: u32) -> Result<u64, DatapathError> {
+        self.store.backend_seen_ns(idx)
     }
 
     /// Lists flows, for use by another thread.

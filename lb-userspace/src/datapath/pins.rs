@@ -261,7 +261,7 @@ pub fn layout() -> Vec<Expected> {
         of::<u32, HalfOpenHead>(names::HALF_HEADS6, ARRAY, None),
         of::<u32, HalfOpenFlows<V4>>(names::HALF_OPEN4, ARRAY, None),
         of::<u32, HalfOpenFlows<V6>>(names::HALF_OPEN6, ARRAY, None),
-        of::<u32, u64>(names::BACKEND_FLOWS, ARRAY, Some(MAX_BACKENDS)),
+        of::<u32, u64>(names::BACKENDS_SEEN, ARRAY, Some(MAX_BACKENDS)),
         of::<u32, BackendStats>(names::BACKEND_STATS, PERCPU_ARRAY, Some(MAX_BACKENDS)),
         of::<u32, u64>(names::REASONS, PERCPU_ARRAY, Some(REASON_SLOTS)),
         of::<u32, RstBudget>(names::RST_BUDGET, PERCPU_ARRAY, Some(1)),

@@ -39,6 +39,7 @@ pub struct Store {
     backends: Array<MapData, Backend>,
     snat: Array<MapData, V6>,
     backend_stats: PerCpuArray<MapData, BackendStats>,
+    backends_seen: Array<MapData, u64>,
     reasons: PerCpuArray<MapData, u64>,
 }
 
@@ -58,6 +59,7 @@ impl Store {
             backends: typed(pins, names::BACKENDS)?,
             snat: typed(pins, names::SNAT)?,
             backend_stats: typed(pins, names::BACKEND_STATS)?,
+            backends_seen: typed(pins, names::BACKENDS_SEEN)?,
             reasons: typed(pins, names::REASONS)?,
         })
     }
@@ -138,6 +140,16 @@ impl Store {
             self.clear_stats(*idx)?;
         }
         Ok(())
+    }
+
+    /// The last pass of the sweeper that met a flow of this backend.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn backend_seen_ns(&self, idx: u32) -> Result<u64, DatapathError> {
+        (self.backends_seen)
+            .get(&idx, 0)
+            .map_err(at(names::BACKENDS_SEEN))
     }
 
     /// A backend's counters, summed over CPUs.
