@@ -1,8 +1,8 @@
 //! Tracked flows: two entries each, one for either direction, twins of one another.
 //!
-//! Half-open flows live in a table that gives the oldest one's place to the newest (`half_open4`,
-//! `half_open6`), confirmed ones in a table where nothing is pushed out (`flows4`, `flows6`), so
-//! that a SYN flood can push out half-open flows only. [`crate::table`] has their form.
+//! Half-open flows live in places where the newest pushes out the oldest, confirmed ones where
+//! nothing is pushed out, so that a SYN flood can displace half-open flows only. [`crate::table`]
+//! has the form of the tables.
 
 use crate::{Address, Words as _, copy_words};
 

@@ -63,10 +63,6 @@ pub mod names {
     pub const FLOW_HEADS6: &str = "flow_heads6";
     pub const FLOWS4: &str = "flows4";
     pub const FLOWS6: &str = "flows6";
-    pub const HALF_HEADS4: &str = "half_heads4";
-    pub const HALF_HEADS6: &str = "half_heads6";
-    pub const HALF_OPEN4: &str = "half_open4";
-    pub const HALF_OPEN6: &str = "half_open6";
     pub const BACKENDS_SEEN: &str = "backends_seen";
     pub const BACKEND_STATS: &str = "backend_stats";
     pub const REASONS: &str = "reasons";
@@ -76,10 +72,9 @@ pub mod names {
 
     /// Set when the program is loaded: how many buckets the flow tables have.
     pub const FLOW_BUCKETS: &str = "FLOW_BUCKETS";
-    pub const HALF_OPEN_BUCKETS: &str = "HALF_OPEN_BUCKETS";
 
     /// Every pinned map.
-    pub const MAPS: [&str; 19] = [
+    pub const MAPS: [&str; 15] = [
         SETTINGS,
         VIPS4,
         VIPS6,
@@ -91,10 +86,6 @@ pub mod names {
         FLOW_HEADS6,
         FLOWS4,
         FLOWS6,
-        HALF_HEADS4,
-        HALF_HEADS6,
-        HALF_OPEN4,
-        HALF_OPEN6,
         BACKENDS_SEEN,
         BACKEND_STATS,
         REASONS,
@@ -238,8 +229,7 @@ pod!(
     service::VipKey<V6>,
     table::Entry<V4>,
     table::Entry<V6>,
-    table::FlowHead,
-    table::HalfOpenHead,
+    table::Head,
     table::SweepRequest,
     table::SweepResult,
 );

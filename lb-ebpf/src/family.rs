@@ -6,7 +6,7 @@ use lb_common::{
     backend::Backend,
     flow::FlowKey,
     service::VipKey,
-    table::{FlowHead, Flows, HalfOpenFlows, HalfOpenHead},
+    table::{Entries, Head},
 };
 
 use crate::{
@@ -22,15 +22,13 @@ pub trait Family: 'static {
     type Header: IpHeader<Address = Self::Address>;
 
     fn vips() -> &'static HashMap<VipKey<Self::Address>, u32>;
-    /// Heads and entries of the bucket with this index, of either flow table.
-    fn flow_head(bucket_idx: u32) -> Option<*mut FlowHead>;
-    fn flows(bucket_idx: u32) -> Option<*mut Flows<Self::Address>>;
-    fn half_head(bucket_idx: u32) -> Option<*mut HalfOpenHead>;
-    fn half_open(bucket_idx: u32) -> Option<*mut HalfOpenFlows<Self::Address>>;
+    /// Head and entries of the flow table's bucket with this index.
+    fn head(bucket_idx: u32) -> Option<*mut Head>;
+    fn entries(bucket_idx: u32) -> Option<*mut Entries<Self::Address>>;
     fn backend_address(backend: &Backend) -> Self::Address;
     /// A value of the map `snat` as an address of this family.
     fn snat_address(address: &V6) -> Self::Address;
-    /// This CPU's scratch for entries of the half-open table.
+    /// This CPU's scratch for half-open entries.
     fn copies() -> Option<*mut Copies<Self::Address>>;
     /// This CPU's scratch for the key of an entry that is swept.
     fn swept_key() -> Option<*mut FlowKey<Self::Address>>;
@@ -53,23 +51,13 @@ impl Family for Inet {
     }
 
     #[inline(always)]
-    fn flow_head(bucket_idx: u32) -> Option<*mut FlowHead> {
+    fn head(bucket_idx: u32) -> Option<*mut Head> {
         maps::FLOW_HEADS4.get_ptr_mut(bucket_idx)
     }
 
     #[inline(always)]
-    fn flows(bucket_idx: u32) -> Option<*mut Flows<V4>> {
+    fn entries(bucket_idx: u32) -> Option<*mut Entries<V4>> {
         maps::FLOWS4.get_ptr_mut(bucket_idx)
-    }
-
-    #[inline(always)]
-    fn half_head(bucket_idx: u32) -> Option<*mut HalfOpenHead> {
-        maps::HALF_HEADS4.get_ptr_mut(bucket_idx)
-    }
-
-    #[inline(always)]
-    fn half_open(bucket_idx: u32) -> Option<*mut HalfOpenFlows<V4>> {
-        maps::HALF_OPEN4.get_ptr_mut(bucket_idx)
     }
 
     #[inline(always)]
@@ -108,23 +96,13 @@ impl Family for Inet6 {
     }
 
     #[inline(always)]
-    fn flow_head(bucket_idx: u32) -> Option<*mut FlowHead> {
+    fn head(bucket_idx: u32) -> Option<*mut Head> {
         maps::FLOW_HEADS6.get_ptr_mut(bucket_idx)
     }
 
     #[inline(always)]
-    fn flows(bucket_idx: u32) -> Option<*mut Flows<V6>> {
+    fn entries(bucket_idx: u32) -> Option<*mut Entries<V6>> {
         maps::FLOWS6.get_ptr_mut(bucket_idx)
-    }
-
-    #[inline(always)]
-    fn half_head(bucket_idx: u32) -> Option<*mut HalfOpenHead> {
-        maps::HALF_HEADS6.get_ptr_mut(bucket_idx)
-    }
-
-    #[inline(always)]
-    fn half_open(bucket_idx: u32) -> Option<*mut HalfOpenFlows<V6>> {
-        maps::HALF_OPEN6.get_ptr_mut(bucket_idx)
     }
 
     #[inline(always)]

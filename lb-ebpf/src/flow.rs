@@ -10,16 +10,14 @@ use lb_common::{
     flow::{Flow, FlowKey, flag, side, state},
     hash,
     reason::Reason,
-    service::Timeouts,
 };
 
 use crate::{
-    confirmed::Confirmed,
     family::Family,
-    half_open::{HalfOpen, part},
     maps,
     packet::{Segment, copy_mac, same_mac, tcp_flag},
     stats,
+    table::{Inserted, Table, part},
 };
 
 /// How far beyond the SYN-ACK's sequence number the confirming acknowledgement may lie: a client
@@ -29,11 +27,7 @@ const CONFIRM_WINDOW: u32 = 1 << 16;
 /// Nanoseconds of about a second, as a shift.
 const SECOND_SHIFT: u64 = 30;
 
-/// A family's two flow tables.
-pub trait Table: Confirmed + HalfOpen {}
-impl<F: Confirmed + HalfOpen> Table for F {}
-
-/// An entry and the table that holds it.
+/// An entry, and of which kind it is.
 pub struct Found<F: Family> {
     /// In place where the flow is confirmed, else a copy.
     pub entry: &'static mut Flow<F::Address>,
@@ -42,7 +36,7 @@ pub struct Found<F: Family> {
     changed: u64,
 }
 
-/// Copies of entries of the half-open table, and the twin's key. They lie in a per-CPU map, because
+/// Copies of half-open entries, and the twin's key. They lie in a per-CPU map, because
 /// the stack of 512 bytes has no room for them.
 #[repr(C)]
 pub struct Copies<A> {
@@ -87,35 +81,22 @@ impl Signal {
     }
 }
 
-/// The confirmed flow of this 5-tuple, which has this hash.
+/// The flow of this 5-tuple, which has this hash; not a half-open one whose time is over.
 #[inline(always)]
-pub fn confirmed<F: Table>(key: &FlowKey<F::Address>, key_hash: u64) -> Option<Found<F>> {
-    Some(Found {
-        entry: F::find(key, key_hash)?,
-        confirmed: true,
-        changed: 0,
-    })
+pub fn find<F: Table>(key: &FlowKey<F::Address>, key_hash: u64, now_ns: u64) -> Option<Found<F>> {
+    held::<F>(key, key_hash).filter(|found| found.confirmed || !is_over::<F>(key, found, now_ns))
 }
 
-/// The half-open flow of this 5-tuple, which has this hash, unless its time is over.
+/// What the table holds under this key, whether its time is over or not.
 #[inline(always)]
-pub fn half_open<F: Table>(
-    key: &FlowKey<F::Address>,
-    key_hash: u64,
-    now_ns: u64,
-) -> Option<Found<F>> {
-    held(key, key_hash, false).filter(|found| !is_over(key, found, now_ns))
-}
-
-/// What one table holds under this key, whether its time is over or not.
-#[inline(always)]
-pub fn held<F: Table>(
-    key: &FlowKey<F::Address>,
-    key_hash: u64,
-    in_confirmed: bool,
-) -> Option<Found<F>> {
-    if in_confirmed {
-        return confirmed(key, key_hash);
+pub fn held<F: Table>(key: &FlowKey<F::Address>, key_hash: u64) -> Option<Found<F>> {
+    let position = F::find(key, key_hash)?;
+    if position.is_confirmed() {
+        return Some(Found {
+            entry: F::at(position)?,
+            confirmed: true,
+            changed: 0,
+        });
     }
     let entry = &mut copies::<F>()?.found;
     F::read(key, key_hash, entry).then_some(Found {
@@ -142,7 +123,7 @@ pub fn is_over<F: Table>(key: &FlowKey<F::Address>, found: &Found<F>, now_ns: u6
     if port_be != backend.port_be || !address.same(F::backend_address(backend)) {
         return true;
     }
-    is_quiet(entry, now_ns) && twin::<F>(key, found).is_none_or(|twin| is_quiet(twin, now_ns))
+    is_quiet(entry, now_ns) && twin::<F>(key, found).is_none_or(|twin| is_quiet(twin.entry, now_ns))
 }
 
 /// No packet came this way for the time of the flow's state.
@@ -167,15 +148,6 @@ fn copies<F: Table>() -> Option<&'static mut Copies<F::Address>> {
     F::copies().map(|copies| unsafe { &mut *copies })
 }
 
-#[inline(always)]
-fn remove<F: Table>(key: &FlowKey<F::Address>, confirmed: bool) {
-    if confirmed {
-        <F as Confirmed>::remove(key);
-    } else {
-        <F as HalfOpen>::remove(key);
-    }
-}
-
 /// The key of an entry's twin.
 #[inline(always)]
 fn twin_key<F: Table>(found: &Found<F>) -> Option<&'static FlowKey<F::Address>> {
@@ -189,34 +161,48 @@ fn twin_key<F: Table>(found: &Found<F>) -> Option<&'static FlowKey<F::Address>> 
     Some(key)
 }
 
-/// The twin of an entry, unless it was displaced or its key now belongs to another flow. As
-/// [`Found::entry`], it is a copy where the flow is half-open.
+/// The other direction's entry.
+struct Twin<F: Family> {
+    key: &'static FlowKey<F::Address>,
+    /// As [`Found::entry`].
+    entry: &'static mut Flow<F::Address>,
+    confirmed: bool,
+}
+
+impl<F: Table> Twin<F> {
+    /// Keeps what was changed.
+    #[inline(always)]
+    fn write(&self, parts: u64) {
+        if !self.confirmed {
+            F::write(self.key, self.entry, parts);
+        }
+    }
+}
+
+/// The twin of an entry, unless it was displaced or its key now belongs to another flow.
 #[inline(always)]
-fn twin<F: Table>(
-    key: &FlowKey<F::Address>,
-    found: &Found<F>,
-) -> Option<&'static mut Flow<F::Address>> {
+fn twin<F: Table>(key: &FlowKey<F::Address>, found: &Found<F>) -> Option<Twin<F>> {
     let twin_key = twin_key(found)?;
-    let twin = if found.confirmed {
-        F::find(twin_key, hash::flow(twin_key))?
+    let twin_hash = hash::flow(twin_key);
+    let position = F::find(twin_key, twin_hash)?;
+    let confirmed = position.is_confirmed();
+    let entry = if confirmed {
+        F::at(position)?
     } else {
         let copy = &mut copies::<F>()?.twin;
-        if !F::read(twin_key, hash::flow(twin_key), copy) {
+        if !F::read(twin_key, twin_hash, copy) {
             return None;
         }
         copy
     };
-    twin.twin_key(PROTOCOL_TCP as u32).same(key).then_some(twin)
-}
-
-/// Writes parts of a half-open flow's twin back.
-#[inline(always)]
-fn write_twin<F: Table>(found: &Found<F>, twin: &Flow<F::Address>, parts: u64) {
-    if !found.confirmed
-        && let Some(twin_key) = twin_key(found)
-    {
-        F::write(twin_key, twin, parts);
-    }
+    entry
+        .twin_key(PROTOCOL_TCP as u32)
+        .same(key)
+        .then_some(Twin {
+            key: twin_key,
+            entry,
+            confirmed,
+        })
 }
 
 /// Notes that a packet of the flow passed, and keeps what it changed.
@@ -231,12 +217,10 @@ pub fn seen<F: Table>(key: &FlowKey<F::Address>, found: &mut Found<F>, now_ns: u
 /// Removes an entry, and its twin where that is still its own.
 #[inline(never)]
 pub fn remove_pair<F: Table>(key: &FlowKey<F::Address>, found: &Found<F>) {
-    if twin::<F>(key, found).is_some()
-        && let Some(twin_key) = twin_key(found)
-    {
-        remove::<F>(twin_key, found.confirmed);
+    if let Some(twin) = twin::<F>(key, found) {
+        F::remove(twin.key);
     }
-    remove::<F>(key, found.confirmed);
+    F::remove(key);
 }
 
 /// Marks both directions as reset.
@@ -247,8 +231,8 @@ pub fn reset<F: Table>(key: &FlowKey<F::Address>, found: &mut Found<F>) {
         F::write(key, found.entry, part::STATE);
     }
     if let Some(twin) = twin::<F>(key, found) {
-        twin.state = state::RESET;
-        write_twin(found, twin, part::STATE);
+        twin.entry.state = state::RESET;
+        twin.write(part::STATE);
     }
 }
 
@@ -281,7 +265,7 @@ pub fn advance<F: Table>(
             return Progress::Over;
         }
         if confirms(signal, found, now_ns)
-            && let Some(twin_now) = twin
+            && let Some(twin_now) = &mut twin
         {
             if confirm::<F>(key, found, twin_now, now_ns) == Progress::Over {
                 return Progress::Over;
@@ -296,9 +280,9 @@ pub fn advance<F: Table>(
         found.entry.state = state::SYN_ACKED;
         found.changed |= part::STATE;
         if let Some(client) = &mut twin {
-            client.state = state::SYN_ACKED;
-            client.pending = signal.sequence.wrapping_add(1);
-            write_twin(found, client, part::STATE);
+            client.entry.state = state::SYN_ACKED;
+            client.entry.pending = signal.sequence.wrapping_add(1);
+            client.write(part::STATE);
         }
     }
 
@@ -319,10 +303,10 @@ pub fn advance<F: Table>(
     }
     found.changed |= part::STATE;
     if let Some(twin) = twin {
-        twin.state = found.entry.state;
-        twin.closed_by = found.entry.closed_by;
-        twin.flags |= found.entry.flags & flag::BACKEND_CLOSED_FIRST;
-        write_twin(found, twin, part::STATE);
+        twin.entry.state = found.entry.state;
+        twin.entry.closed_by = found.entry.closed_by;
+        twin.entry.flags |= found.entry.flags & flag::BACKEND_CLOSED_FIRST;
+        twin.write(part::STATE);
     }
     Progress::On
 }
@@ -352,29 +336,21 @@ fn confirms<F: Family>(signal: &Signal, found: &Found<F>, now_ns: u64) -> bool {
     }
 }
 
-/// Moves a flow into the table of confirmed flows. When that is full the flow stays where it is,
-/// is counted once, and tries again about every second.
+/// Makes a flow a confirmed one. Where a bucket has no room it stays half-open, is counted once, and
+/// tries again about every second.
 #[inline(always)]
 fn confirm<F: Table>(
     key: &FlowKey<F::Address>,
     found: &mut Found<F>,
-    twin: &mut Flow<F::Address>,
+    twin: &mut Twin<F>,
     now_ns: u64,
 ) -> Progress {
-    let Some(twin_key) = twin_key(found) else {
-        return Progress::On;
-    };
     found.entry.state = state::ESTABLISHED;
-    twin.state = state::ESTABLISHED;
-
-    // Into the new table before out of the old one: whoever allocates a source port looks here
-    // last, so that a port is at no time in neither.
-    if <F as Confirmed>::insert(twin_key, twin) {
-        if <F as Confirmed>::insert(key, found.entry) {
-            remove::<F>(twin_key, false);
-            remove::<F>(key, false);
+    twin.entry.state = state::ESTABLISHED;
+    if F::confirm(twin.key, twin.entry) {
+        if F::confirm(key, found.entry) {
             stats::count(Reason::FlowConfirmed);
-            return match confirmed(key, hash::flow(key)) {
+            return match held::<F>(key, hash::flow(key)) {
                 Some(now) => {
                     *found = now;
                     Progress::On
@@ -383,7 +359,7 @@ fn confirm<F: Table>(
                 None => Progress::Over,
             };
         }
-        remove::<F>(twin_key, true);
+        F::demote(twin.key);
     }
     found.entry.pending = (now_ns >> SECOND_SHIFT) as u32;
     if found.entry.flags & flag::REFUSED == 0 {
@@ -391,7 +367,7 @@ fn confirm<F: Table>(
         stats::count(Reason::FlowTableFull);
     }
     found.changed |= part::STATE;
-    write_twin(found, twin, part::STATE);
+    twin.write(part::STATE);
     Progress::On
 }
 
@@ -418,32 +394,11 @@ pub fn learn_next_hop<F: Table>(
 #[inline(never)]
 fn tell_twin_next_hop<F: Table>(key: &FlowKey<F::Address>, found: &Found<F>) {
     if let Some(twin) = twin::<F>(key, found) {
-        twin.ifindex = found.entry.ifindex;
-        copy_mac(&mut twin.peer_mac, &found.entry.peer_mac);
-        copy_mac(&mut twin.local_mac, &found.entry.local_mac);
-        write_twin(found, twin, part::NEXT_HOP);
+        twin.entry.ifindex = found.entry.ifindex;
+        copy_mac(&mut twin.entry.peer_mac, &found.entry.peer_mac);
+        copy_mac(&mut twin.entry.local_mac, &found.entry.local_mac);
+        twin.write(part::NEXT_HOP);
     }
-}
-
-/// Takes a source port: inserts the backend's side of a new flow under `key` if no flow, half-open
-/// or confirmed, has that key. `timeouts` are those by which a half-open one is over.
-#[inline(always)]
-pub fn claim<F: Table>(
-    key: &FlowKey<F::Address>,
-    entry: &Flow<F::Address>,
-    timeouts: &Timeouts,
-) -> bool {
-    let key_hash = hash::flow(key);
-    if !<F as HalfOpen>::insert(key, key_hash, entry, Some(timeouts)) {
-        return false;
-    }
-    // Between the caller's look and this insert the key's holder may have been confirmed, which
-    // moves it. It is inserted there before it is removed here, so this second look finds it.
-    if F::find(key, key_hash).is_some() {
-        remove::<F>(key, false);
-        return false;
-    }
-    true
 }
 
 /// Inserts the client's side of a new flow, whose replies have this key.
@@ -454,8 +409,8 @@ pub fn insert_client<F: Table>(
     entry: &Flow<F::Address>,
     replies_key: &FlowKey<F::Address>,
 ) -> Result<(), Reason> {
-    if !<F as HalfOpen>::insert(key, key_hash, entry, None) {
-        remove::<F>(replies_key, false);
+    if F::insert(key, key_hash, entry, None) != Inserted::Yes {
+        F::remove(replies_key);
         return Err(Reason::TableError);
     }
     Ok(())

@@ -13,11 +13,12 @@ use lb_common::{
 };
 
 use crate::{
-    flow::{self, Found, Progress, Signal, Table},
+    flow::{self, Found, Progress, Signal},
     forward, maps,
     packet::{ETHERTYPE_IPV4_BE, ETHERTYPE_IPV6_BE, Frame, IpHeader as _, Segment, tcp_flag},
     rewrite::{self, Readdress},
     select, stats,
+    table::Table,
 };
 
 /// Instead of an XDP action: the segment belongs to no flow that is known.
@@ -92,12 +93,8 @@ fn known<F: Readdress + Table>(
     let key_hash = hash::flow(key);
     let key = in_memory(key);
     let now_ns = now_ns();
-    let found = match flow::confirmed(key, key_hash) {
-        Some(found) => found,
-        None => match flow::half_open(key, key_hash, now_ns) {
-            Some(found) => found,
-            None => return Ok(UNKNOWN),
-        },
+    let Some(found) = flow::find(key, key_hash, now_ns) else {
+        return Ok(UNKNOWN);
     };
     if segment.fragment {
         return Err(Reason::Fragment);

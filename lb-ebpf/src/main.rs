@@ -11,11 +11,9 @@
 )]
 
 mod answer;
-mod confirmed;
 mod family;
 mod flow;
 mod forward;
-mod half_open;
 mod ingress;
 mod maps;
 mod packet;
@@ -23,6 +21,7 @@ mod rewrite;
 mod select;
 mod stats;
 mod sweep;
+mod table;
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
 

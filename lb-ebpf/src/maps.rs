@@ -12,13 +12,12 @@ use lb_common::{
     flow::FlowKey,
     reason::REASON_SLOTS,
     service::{Service, Settings, VipKey},
-    table::{FlowHead, Flows, HalfOpenFlows, HalfOpenHead, flow_buckets, half_open_buckets},
+    table::{Entries, Head, buckets},
 };
 
 use crate::{flow::Copies, select::Draft};
 
-const FLOW_BUCKETS: usize = flow_buckets(262_144) as usize;
-const HALF_OPEN_BUCKETS: usize = half_open_buckets(65_536) as usize;
+const FLOW_BUCKETS: usize = buckets(262_144, 65_536) as usize;
 
 /// An array with this flag (`BPF_F_MMAPABLE`, Linux 5.5) begins at a page, so that values of 64
 /// bytes lie on one cache line each.
@@ -45,25 +44,15 @@ pub static SNAT: Array<V6> = Array::with_max_entries(MAX_SNAT, 0);
 
 /// Heads are made with type information, by which the kernel finds the lock in each.
 #[btf_map(name = "flow_heads4")]
-pub static FLOW_HEADS4: btf_maps::Array<FlowHead, FLOW_BUCKETS, ALIGNED> = btf_maps::Array::new();
+pub static FLOW_HEADS4: btf_maps::Array<Head, FLOW_BUCKETS, ALIGNED> = btf_maps::Array::new();
 #[btf_map(name = "flow_heads6")]
-pub static FLOW_HEADS6: btf_maps::Array<FlowHead, FLOW_BUCKETS, ALIGNED> = btf_maps::Array::new();
+pub static FLOW_HEADS6: btf_maps::Array<Head, FLOW_BUCKETS, ALIGNED> = btf_maps::Array::new();
 #[map(name = "flows4")]
-pub static FLOWS4: Array<Flows<V4>> = Array::with_max_entries(FLOW_BUCKETS as u32, ALIGNED as u32);
+pub static FLOWS4: Array<Entries<V4>> =
+    Array::with_max_entries(FLOW_BUCKETS as u32, ALIGNED as u32);
 #[map(name = "flows6")]
-pub static FLOWS6: Array<Flows<V6>> = Array::with_max_entries(FLOW_BUCKETS as u32, ALIGNED as u32);
-#[btf_map(name = "half_heads4")]
-pub static HALF_HEADS4: btf_maps::Array<HalfOpenHead, HALF_OPEN_BUCKETS, ALIGNED> =
-    btf_maps::Array::new();
-#[btf_map(name = "half_heads6")]
-pub static HALF_HEADS6: btf_maps::Array<HalfOpenHead, HALF_OPEN_BUCKETS, ALIGNED> =
-    btf_maps::Array::new();
-#[map(name = "half_open4")]
-pub static HALF_OPEN4: Array<HalfOpenFlows<V4>> =
-    Array::with_max_entries(HALF_OPEN_BUCKETS as u32, ALIGNED as u32);
-#[map(name = "half_open6")]
-pub static HALF_OPEN6: Array<HalfOpenFlows<V6>> =
-    Array::with_max_entries(HALF_OPEN_BUCKETS as u32, ALIGNED as u32);
+pub static FLOWS6: Array<Entries<V6>> =
+    Array::with_max_entries(FLOW_BUCKETS as u32, ALIGNED as u32);
 /// By backend: the last pass of `sweep` that met a flow of it.
 #[map(name = "backends_seen")]
 pub static BACKENDS_SEEN: Array<u64> = Array::with_max_entries(MAX_BACKENDS, 0);
@@ -76,8 +65,8 @@ pub static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(REASON_SLOT
 #[map(name = "rst_budget")]
 pub static RST_BUDGET: PerCpuArray<RstBudget> = PerCpuArray::with_max_entries(1, 0);
 
-/// Scratch, which holds nothing between two packets and is not pinned: for entries copied out of
-/// the half-open table, for the key of a swept one, and for a new flow.
+/// Scratch, which holds nothing between two packets and is not pinned: for half-open entries that
+/// are copied out, for the key of a swept one, and for a new flow.
 #[map(name = "copies4")]
 pub static COPIES4: PerCpuArray<Copies<V4>> = PerCpuArray::with_max_entries(1, 0);
 #[map(name = "copies6")]

@@ -19,10 +19,10 @@ use lb_common::{
 
 use crate::{
     family::Family,
-    flow::{self, Table},
-    maps,
+    flow, maps,
     packet::{Segment, copy_mac},
     stats,
+    table::{Inserted, Table},
 };
 
 /// Further slots that are tried when the ring still names a backend that just went down.
@@ -263,41 +263,43 @@ extern "C" fn try_pair<F: Table>(attempt: u32, _context: *mut c_void) -> i64 {
         draft.position -= draft.pairs;
     }
 
-    let key_hash = hash::flow(&draft.replies_key);
-    let mut holder = flow::confirmed::<F>(&draft.replies_key, key_hash);
-    if holder.is_none() && attempt >= PORT_ATTEMPTS_QUIET {
-        holder = flow::half_open(&draft.replies_key, key_hash, draft.now_ns);
-    }
-    if let Some(holder) = holder {
-        if !is_reusable::<F>(&holder, attempt, draft.now_ns) {
-            return ON;
-        }
-        flow::remove_pair::<F>(&draft.replies_key, &holder);
+    // A key that is taken is told by the insert, in one look: most tries find it free.
+    let key = &draft.replies_key;
+    let key_hash = hash::flow(key);
+    let mut inserted = F::insert(key, key_hash, &draft.replies, Some(&draft.timeouts));
+    let first_reusable = match inserted {
+        Inserted::ConfirmedThere => PORT_ATTEMPTS_FRESH,
+        Inserted::HalfOpenThere => PORT_ATTEMPTS_QUIET,
+        Inserted::Yes | Inserted::Never => u32::MAX,
+    };
+    if attempt >= first_reusable
+        && let Some(holder) = flow::held::<F>(key, key_hash)
+        && is_reusable::<F>(&holder, attempt, draft.now_ns)
+    {
+        flow::remove_pair::<F>(key, &holder);
         stats::count(Reason::PortReused);
+        inserted = F::insert(key, key_hash, &draft.replies, Some(&draft.timeouts));
     }
-    if flow::claim::<F>(&draft.replies_key, &draft.replies, &draft.timeouts) {
-        draft.claimed = 1;
-        // Off unless the daemon asks for it when it loads the program; the verifier then removes
-        // it. It stands here, in a function of its own, because its code beside that of every
-        // packet would cost each 8 ns even so.
-        debug!(
-            (),
-            "new flow from port {} to backend {}, as port {}",
-            u16::from_be(draft.replies.destination_port_be),
-            draft.client.backend_idx,
-            u16::from_be(draft.replies_key.destination_port_be)
-        );
-        return DONE;
+    if inserted != Inserted::Yes {
+        return ON;
     }
-    ON
+    draft.claimed = 1;
+    // Off unless the daemon asks for it when it loads the program; the verifier then removes it. It
+    // stands here, in a function of its own, because its code beside that of every packet would cost
+    // each 8 ns even so.
+    debug!(
+        (),
+        "new flow from port {} to backend {}, as port {}",
+        u16::from_be(draft.replies.destination_port_be),
+        draft.client.backend_idx,
+        u16::from_be(draft.replies_key.destination_port_be)
+    );
+    DONE
 }
 
 /// The holder of a source port is over and quiet, so that a new flow may have its port.
 #[inline(always)]
 fn is_reusable<F: Family>(holder: &flow::Found<F>, attempt: u32, now_ns: u64) -> bool {
-    if attempt < PORT_ATTEMPTS_FRESH {
-        return false;
-    }
     // Another CPU may have noted a packet since this one read its clock.
     let quiet_ns = now_ns.saturating_sub(holder.entry.last_seen_ns);
     let time_wait = holder.entry.flags & shared::flag::BACKEND_CLOSED_FIRST != 0;

@@ -13,15 +13,16 @@ use lb_common::{
     flow::{Flow, FlowKey, side},
     hash,
     reason::Reason,
-    table::{Entry, SweepRequest, SweepResult, sweep},
+    table::{Entry, HALF_OPEN_WAYS, SweepRequest, SweepResult},
 };
 
 use crate::{
     family::{Inet, Inet6},
-    flow::{self, Table},
+    flow,
     ingress::now_ns,
     maps,
     packet::view,
+    table::Table,
 };
 
 /// One run.
@@ -31,8 +32,8 @@ struct Pass {
     pass_ns: u64,
     first_bucket: u32,
     flows: u32,
+    half_open: u32,
     removed: u32,
-    pad: u32,
 }
 
 /// Carries out the request that the frame holds, and writes the result over it.
@@ -44,14 +45,12 @@ pub fn run(ctx: &XdpContext) -> Result<(), Reason> {
         pass_ns: request.pass_ns,
         first_bucket: request.first_bucket,
         flows: 0,
+        half_open: 0,
         removed: 0,
-        pad: 0,
     };
-    let bucket = match request.table {
-        sweep::FLOWS4 => confirmed::<Inet> as *mut c_void,
-        sweep::FLOWS6 => confirmed::<Inet6> as *mut c_void,
-        sweep::HALF_OPEN4 => half_open::<Inet> as *mut c_void,
-        sweep::HALF_OPEN6 => half_open::<Inet6> as *mut c_void,
+    let bucket = match request.family {
+        4 => bucket::<Inet> as *mut c_void,
+        6 => bucket::<Inet6> as *mut c_void,
         _ => return Err(Reason::TableError),
     };
     let context = (&raw mut pass).cast();
@@ -59,42 +58,25 @@ pub fn run(ctx: &XdpContext) -> Result<(), Reason> {
     unsafe { bpf_loop(request.buckets, bucket, context, 0) };
     let result: &mut SweepResult = view(ctx, 0)?;
     result.flows = pass.flows;
+    result.half_open = pass.half_open;
     result.removed = pass.removed;
-    result.pad = [0; 2];
+    result.pad = [0; 3];
     Ok(())
 }
 
-/// One bucket of confirmed flows: 0 goes on, 1 ends the loop.
-extern "C" fn confirmed<F: Sweep>(index: u32, context: *mut c_void) -> i64 {
+/// One bucket: 0 goes on, 1 ends the loop.
+extern "C" fn bucket<F: Sweep>(index: u32, context: *mut c_void) -> i64 {
     // SAFETY: `run` gave this context, and nobody else uses it meanwhile.
     let pass = unsafe { &mut *context.cast::<Pass>() };
     let bucket_idx = pass.first_bucket + index;
-    let (Some(head), Some(flows)) = (F::flow_head(bucket_idx), F::flows(bucket_idx)) else {
+    let (Some(head), Some(entries)) = (F::head(bucket_idx), F::entries(bucket_idx)) else {
         return 1;
     };
-    // SAFETY: both are live map values; what is read is only a hint for `entry`.
-    let (head, flows) = unsafe { (&*head, &*flows) };
-    for (entry, tag) in flows.iter().zip(&head.tags) {
-        if *tag != 0 {
-            F::sweep(pass, entry, true);
-        }
-    }
-    0
-}
-
-/// One bucket of half-open flows.
-extern "C" fn half_open<F: Sweep>(index: u32, context: *mut c_void) -> i64 {
-    // SAFETY: as in `confirmed`.
-    let pass = unsafe { &mut *context.cast::<Pass>() };
-    let bucket_idx = pass.first_bucket + index;
-    let (Some(head), Some(entries)) = (F::half_head(bucket_idx), F::half_open(bucket_idx)) else {
-        return 1;
-    };
-    // SAFETY: as in `confirmed`.
+    // SAFETY: both are live map values; what is read is only a hint for `look_at`.
     let (head, entries) = unsafe { (&*head, &*entries) };
-    for (entry, tag) in entries.iter().zip(&head.tags) {
-        if *tag != 0 {
-            F::sweep(pass, entry, false);
+    for (way, entry) in entries.iter().enumerate() {
+        if head.tags[way] != 0 {
+            F::sweep(pass, entry, way >= HALF_OPEN_WAYS);
         }
     }
     0
@@ -105,7 +87,7 @@ trait Sweep: Table {
     fn sweep(pass: &mut Pass, entry: &Entry<Self::Address>, confirmed: bool);
 }
 
-/// As in `confirmed`, the verifier shall check this once and not for each entry of a bucket.
+/// As in `table`, the verifier shall check this once and not for each entry of a bucket.
 macro_rules! sweep {
     ($family:ty, $address:ty, $sweep:ident) => {
         #[unsafe(no_mangle)]
@@ -137,21 +119,21 @@ sweep!(Inet6, V6, sweep_entry6);
 #[inline(always)]
 fn look_at<F: Table>(pass: &mut Pass, entry: &Entry<F::Address>, confirmed: bool) {
     if !flow::is_quiet(&entry.flow, pass.now_ns) {
-        count(pass, &entry.flow);
+        count(pass, &entry.flow, confirmed);
         return;
     }
     // From here on by a key of our own: the entry at hand may become another flow's.
     let Some(key) = key_of::<F>(entry) else {
         return;
     };
-    let Some(found) = flow::held::<F>(key, hash::flow(key), confirmed) else {
+    let Some(found) = flow::held::<F>(key, hash::flow(key)) else {
         return;
     };
     if flow::is_over::<F>(key, &found, pass.now_ns) {
         pass.removed += (found.entry.side == side::CLIENT) as u32;
         flow::remove_pair::<F>(key, &found);
     } else {
-        count(pass, found.entry);
+        count(pass, found.entry, found.confirmed);
     }
 }
 
@@ -166,8 +148,13 @@ fn key_of<F: Table>(entry: &Entry<F::Address>) -> Option<&'static FlowKey<F::Add
 }
 
 #[inline(always)]
-fn count<A>(pass: &mut Pass, flow: &Flow<A>) {
-    pass.flows += (flow.side == side::CLIENT) as u32;
+fn count<A>(pass: &mut Pass, flow: &Flow<A>, confirmed: bool) {
+    let client = (flow.side == side::CLIENT) as u32;
+    if confirmed {
+        pass.flows += client;
+    } else {
+        pass.half_open += client;
+    }
     if let Some(seen) = maps::BACKENDS_SEEN.get_ptr_mut(flow.backend_idx) {
         // SAFETY: a live map value of one word, which only this program writes.
         unsafe { *seen = pass.pass_ns };

@@ -33,9 +33,9 @@ const FRAME_MAX: usize = 4096;
 pub const LOG_NOTHING: u8 = 0;
 pub const LOG_EVERYTHING: u8 = 5;
 
-/// Buckets of the flow tables by default: of 28 entries for confirmed flows and of 8 for half-open
+/// Buckets of the flow tables by default, each of 36 entries for confirmed flows and 4 for half-open
 /// ones. A flow takes two entries.
-pub const SIZES: Capacity = Capacity::of_buckets(256, 1_024);
+pub const SIZES: Capacity = Capacity::of_buckets(2_048);
 
 /// A loaded program with its maps.
 pub struct Rig {

@@ -1,7 +1,6 @@
 //! Listing tracked flows, from their clients' entries.
 
 use std::{
-    marker::PhantomData,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::AsFd as _,
 };
@@ -14,29 +13,26 @@ use lb_common::{
     Address, V4, V6,
     flow::side,
     hash, names,
-    table::{Entry, FLOW_WAYS, FlowHead, HALF_OPEN_WAYS, HalfOpenHead, Head, Place},
+    table::{Entries, Entry, HALF_OPEN_WAYS, Head, Place},
 };
 
 use super::{error::DatapathError, pins::Pins, store, sys};
 
-/// The four flow tables.
+/// The two flow tables.
 pub struct FlowTables {
-    flows4: Table<V4, FlowHead, FLOW_WAYS>,
-    flows6: Table<V6, FlowHead, FLOW_WAYS>,
-    half_open4: Table<V4, HalfOpenHead, HALF_OPEN_WAYS>,
-    half_open6: Table<V6, HalfOpenHead, HALF_OPEN_WAYS>,
+    v4: Table<V4>,
+    v6: Table<V6>,
 }
 
 /// The two arrays of a flow table.
-struct Table<A: Address, H, const WAYS: usize>
+struct Table<A: Address>
 where
     Entry<A>: Pod,
 {
     heads: MapData,
     heads_name: &'static str,
-    entries: Array<MapData, [Entry<A>; WAYS]>,
+    entries: Array<MapData, Entries<A>>,
     entries_name: &'static str,
-    head: PhantomData<H>,
 }
 
 /// One flow, as `divvy flows` shows it.
@@ -58,10 +54,8 @@ pub struct FlowRecord {
 impl FlowTables {
     pub(super) fn open(pins: &Pins) -> Result<Self, DatapathError> {
         Ok(Self {
-            flows4: Table::open(pins, names::FLOW_HEADS4, names::FLOWS4)?,
-            flows6: Table::open(pins, names::FLOW_HEADS6, names::FLOWS6)?,
-            half_open4: Table::open(pins, names::HALF_HEADS4, names::HALF_OPEN4)?,
-            half_open6: Table::open(pins, names::HALF_HEADS6, names::HALF_OPEN6)?,
+            v4: Table::open(pins, names::FLOW_HEADS4, names::FLOWS4)?,
+            v6: Table::open(pins, names::FLOW_HEADS6, names::FLOWS6)?,
         })
     }
 
@@ -71,14 +65,12 @@ impl FlowTables {
     /// # Errors
     /// When a table cannot be read.
     pub fn for_each(&self, mut visit: impl FnMut(&FlowRecord)) -> Result<(), DatapathError> {
-        (self.flows4).for_each(|entry| visit_entry(entry, true, &mut visit))?;
-        (self.flows6).for_each(|entry| visit_entry(entry, true, &mut visit))?;
-        (self.half_open4).for_each(|entry| visit_entry(entry, false, &mut visit))?;
-        (self.half_open6).for_each(|entry| visit_entry(entry, false, &mut visit))
+        (self.v4).for_each(|entry, confirmed| visit_entry(entry, confirmed, &mut visit))?;
+        (self.v6).for_each(|entry, confirmed| visit_entry(entry, confirmed, &mut visit))
     }
 }
 
-impl<A: Address, H: Head + Pod, const WAYS: usize> Table<A, H, WAYS>
+impl<A: Address> Table<A>
 where
     Entry<A>: Pod,
 {
@@ -92,15 +84,14 @@ where
             heads_name,
             entries: store::typed(pins, entries_name)?,
             entries_name,
-            head: PhantomData,
         })
     }
 
     /// Reads the heads, then the entries of those buckets alone that have some.
-    fn for_each(&self, mut visit: impl FnMut(&Entry<A>)) -> Result<(), DatapathError> {
-        let mut used: Vec<(u32, H)> = Vec::new();
-        sys::for_each(self.heads.fd().as_fd(), |bucket_idx: &u32, head: &H| {
-            if head.tags().iter().any(|tag| *tag != 0) {
+    fn for_each(&self, mut visit: impl FnMut(&Entry<A>, bool)) -> Result<(), DatapathError> {
+        let mut used: Vec<(u32, Head)> = Vec::new();
+        sys::for_each(self.heads.fd().as_fd(), |bucket_idx: &u32, head: &Head| {
+            if head.tags.iter().any(|tag| *tag != 0) {
                 used.push((*bucket_idx, *head));
             }
         })
@@ -115,15 +106,10 @@ where
                     map: self.entries_name,
                     source,
                 })?;
-            for (entry, tag) in entries.iter().zip(head.tags()) {
+            for (way, (entry, tag)) in entries.iter().zip(head.tags).enumerate() {
                 // An entry that was replaced since, or is being, is another time's.
-                if Place::of(hash::flow(&entry.key), buckets)
-                    == (Place {
-                        bucket_idx,
-                        tag: *tag,
-                    })
-                {
-                    visit(entry);
+                if Place::of(hash::flow(&entry.key), buckets) == (Place { bucket_idx, tag }) {
+                    visit(entry, way >= HALF_OPEN_WAYS);
                 }
             }
         }

@@ -37,8 +37,7 @@ pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), 
 pub struct Capacity {
     pub flows: u32,
     pub half_open: u32,
-    flow_buckets: u32,
-    half_open_buckets: u32,
+    buckets: u32,
 }
 
 impl Capacity {
@@ -48,50 +47,30 @@ impl Capacity {
         Self {
             flows,
             half_open,
-            flow_buckets: table::flow_buckets(flows),
-            half_open_buckets: table::half_open_buckets(half_open),
+            buckets: table::buckets(flows, half_open),
         }
     }
 
     /// That of tables with so many buckets.
     #[must_use]
-    pub const fn of_buckets(flow_buckets: u32, half_open_buckets: u32) -> Self {
+    pub const fn of_buckets(buckets: u32) -> Self {
         Self {
-            flows: table::flows_of(flow_buckets),
-            half_open: table::half_open_of(half_open_buckets),
-            flow_buckets,
-            half_open_buckets,
+            flows: table::flows_of(buckets),
+            half_open: table::half_open_of(buckets),
+            buckets,
         }
     }
 
     /// Has the tables made, and the programs use them, at this size.
     pub fn apply<'a>(&'a self, loader: &mut EbpfLoader<'a>) {
-        for (buckets, global, maps) in [
-            (
-                &self.flow_buckets,
-                names::FLOW_BUCKETS,
-                [
-                    names::FLOW_HEADS4,
-                    names::FLOW_HEADS6,
-                    names::FLOWS4,
-                    names::FLOWS6,
-                ],
-            ),
-            (
-                &self.half_open_buckets,
-                names::HALF_OPEN_BUCKETS,
-                [
-                    names::HALF_HEADS4,
-                    names::HALF_HEADS6,
-                    names::HALF_OPEN4,
-                    names::HALF_OPEN6,
-                ],
-            ),
+        loader.override_global(names::FLOW_BUCKETS, &self.buckets, true);
+        for map in [
+            names::FLOW_HEADS4,
+            names::FLOW_HEADS6,
+            names::FLOWS4,
+            names::FLOWS6,
         ] {
-            loader.override_global(global, buckets, true);
-            for map in maps {
-                loader.map_max_entries(map, *buckets);
-            }
+            loader.map_max_entries(map, self.buckets);
         }
     }
 }
@@ -117,8 +96,8 @@ impl Datapath {
         pins.prepare()?;
         pins.verify(&pins::layout())?;
         let capacity = match existing_buckets(&pins) {
-            Some(buckets) if buckets != (wanted.flow_buckets, wanted.half_open_buckets) => {
-                let capacity = Capacity::of_buckets(buckets.0, buckets.1);
+            Some(buckets) if buckets != wanted.buckets => {
+                let capacity = Capacity::of_buckets(buckets);
                 warn!(
                     "limits are {} flows and {} half-open, as the tables were made; changed \
                      limits take effect after `divvy detach` and a new start",
@@ -267,13 +246,10 @@ fn pin_program(program: &mut Xdp, pins: &Pins) -> Result<(), DatapathError> {
     fs::rename(&next, &path).map_err(folder)
 }
 
-/// How many buckets the pinned tables of confirmed and half-open flows have, if there are any.
-fn existing_buckets(pins: &Pins) -> Option<(u32, u32)> {
-    let buckets = |name| {
-        let info = MapInfo::from_pin(pins.map(name)).ok()?;
-        Some(info.max_entries())
-    };
-    Some((buckets(names::FLOW_HEADS4)?, buckets(names::HALF_HEADS4)?))
+/// How many buckets the pinned flow tables have, if there are any.
+fn existing_buckets(pins: &Pins) -> Option<u32> {
+    let info = MapInfo::from_pin(pins.map(names::FLOW_HEADS4)).ok()?;
+    Some(info.max_entries())
 }
 
 /// Why the verifier or a permission stopped the program.

@@ -229,7 +229,7 @@ pub fn layout() -> Vec<Expected> {
         backend::{Backend, BackendStats},
         reason::REASON_SLOTS,
         service::{Service, Settings, VipKey},
-        table::{FlowHead, Flows, HalfOpenFlows, HalfOpenHead},
+        table::{Entries, Head},
     };
     const HASH: u32 = 1;
     const ARRAY: u32 = 2;
@@ -253,14 +253,10 @@ pub fn layout() -> Vec<Expected> {
         of::<u32, u32>(names::RINGS, ARRAY_OF_MAPS, Some(MAX_SERVICES)),
         of::<u32, Backend>(names::BACKENDS, ARRAY, Some(MAX_BACKENDS)),
         of::<u32, V6>(names::SNAT, ARRAY, Some(MAX_SNAT)),
-        of::<u32, FlowHead>(names::FLOW_HEADS4, ARRAY, None),
-        of::<u32, FlowHead>(names::FLOW_HEADS6, ARRAY, None),
-        of::<u32, Flows<V4>>(names::FLOWS4, ARRAY, None),
-        of::<u32, Flows<V6>>(names::FLOWS6, ARRAY, None),
-        of::<u32, HalfOpenHead>(names::HALF_HEADS4, ARRAY, None),
-        of::<u32, HalfOpenHead>(names::HALF_HEADS6, ARRAY, None),
-        of::<u32, HalfOpenFlows<V4>>(names::HALF_OPEN4, ARRAY, None),
-        of::<u32, HalfOpenFlows<V6>>(names::HALF_OPEN6, ARRAY, None),
+        of::<u32, Head>(names::FLOW_HEADS4, ARRAY, None),
+        of::<u32, Head>(names::FLOW_HEADS6, ARRAY, None),
+        of::<u32, Entries<V4>>(names::FLOWS4, ARRAY, None),
+        of::<u32, Entries<V6>>(names::FLOWS6, ARRAY, None),
         of::<u32, u64>(names::BACKENDS_SEEN, ARRAY, Some(MAX_BACKENDS)),
         of::<u32, BackendStats>(names::BACKEND_STATS, PERCPU_ARRAY, Some(MAX_BACKENDS)),
         of::<u32, u64>(names::REASONS, PERCPU_ARRAY, Some(REASON_SLOTS)),

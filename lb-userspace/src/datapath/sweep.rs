@@ -4,7 +4,7 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use aya::programs::Xdp;
-use lb_common::table::{SweepRequest, SweepResult, sweep};
+use lb_common::table::{SweepRequest, SweepResult};
 
 use super::{Capacity, error::DatapathError, sys};
 
@@ -27,7 +27,7 @@ pub struct Report {
 /// Sweeps the flow tables; for use by a thread of its own.
 pub struct Sweeper {
     program: OwnedFd,
-    capacity: Capacity,
+    buckets: u32,
 }
 
 impl Sweeper {
@@ -37,11 +37,11 @@ impl Sweeper {
             .and_then(|fd| Ok(fd.as_fd().try_clone_to_owned()?));
         Ok(Self {
             program: program.map_err(DatapathError::Sweep)?,
-            capacity,
+            buckets: capacity.buckets,
         })
     }
 
-    /// One pass over all four tables, which begins now, by `CLOCK_MONOTONIC`.
+    /// One pass over both tables, which begins now, by `CLOCK_MONOTONIC`.
     ///
     /// # Errors
     /// When the kernel does not run the program.
@@ -50,44 +50,23 @@ impl Sweeper {
             pass_ns: now_ns,
             ..Report::default()
         };
-        let Capacity {
-            flow_buckets,
-            half_open_buckets,
-            ..
-        } = self.capacity;
-        for table in [sweep::FLOWS4, sweep::FLOWS6] {
-            report.flows += self.table(table, flow_buckets, now_ns, &mut report.removed)?;
+        for family in [4, 6] {
+            for first_bucket in (0..self.buckets).step_by(STRETCH as usize) {
+                let request = SweepRequest {
+                    family,
+                    first_bucket,
+                    buckets: STRETCH.min(self.buckets - first_bucket),
+                    pad: 0,
+                    pass_ns: now_ns,
+                };
+                let (_, found): (u32, SweepResult) =
+                    sys::run_program(self.program.as_fd(), &request)
+                        .map_err(DatapathError::SweepRun)?;
+                report.flows += u64::from(found.flows);
+                report.half_open += u64::from(found.half_open);
+                report.removed += u64::from(found.removed);
+            }
         }
-        for table in [sweep::HALF_OPEN4, sweep::HALF_OPEN6] {
-            report.half_open +=
-                self.table(table, half_open_buckets, now_ns, &mut report.removed)?;
-        }
-
         Ok(report)
-    }
-
-    /// Sweeps one table; returns how many flows it still holds.
-    fn table(
-        &self,
-        table: u32,
-        buckets: u32,
-        pass_ns: u64,
-        removed: &mut u64,
-    ) -> Result<u64, DatapathError> {
-        let mut flows = 0;
-        for first_bucket in (0..buckets).step_by(STRETCH as usize) {
-            let request = SweepRequest {
-                table,
-                first_bucket,
-                buckets: STRETCH.min(buckets - first_bucket),
-                pad: 0,
-                pass_ns,
-            };
-            let (_, result): (u32, SweepResult) = sys::run_program(self.program.as_fd(), &request)
-                .map_err(DatapathError::SweepRun)?;
-            flows += u64::from(result.flows);
-            *removed += u64::from(result.removed);
-        }
-        Ok(flows)
     }
 }

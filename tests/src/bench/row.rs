@@ -8,9 +8,9 @@ use lb_common::{RST_PER_SECOND, reason::Reason};
 use super::{rewinder::Rewinder, tables::BACKENDS};
 use crate::rig::Rig;
 
-/// New flows of a series that finds room: a little fewer than the default half-open table holds,
-/// because the kernel keeps some of an LRU's entries in lists of each processor.
-const NEW_FLOWS: u32 = 60_000;
+/// New flows of a series that finds room: half of what the default tables hold, lest many displace
+/// one another in their buckets.
+const NEW_FLOWS: u32 = 32_768;
 
 /// A row of the table.
 pub struct Row {

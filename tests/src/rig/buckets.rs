@@ -1,6 +1,6 @@
-//! The flow tables, entry by entry: heads and entries lie in two arrays each.
+//! The flow tables, entry by entry: heads and entries lie in two arrays.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range};
 
 use aya::{
     Pod,
@@ -9,7 +9,7 @@ use aya::{
 use lb_common::{
     flow::{Flow, FlowKey},
     hash,
-    table::{Entry, FLOW_WAYS, FlowHead, HALF_OPEN_WAYS, HalfOpenHead, Head, Place},
+    table::{Entries, Entry, HALF_OPEN_WAYS, Head, Place, WAYS, stamp},
 };
 
 use super::{
@@ -17,39 +17,53 @@ use super::{
     entry::{Family, Table},
 };
 
-/// A bucket, read from its table.
-#[derive(Clone, Copy)]
-struct Bucket<A: Family, H, const WAYS: usize> {
-    head: H,
-    entries: [Entry<A>; WAYS],
+impl Table {
+    /// Which entries of a bucket are for such flows.
+    const fn ways(self) -> Range<usize> {
+        match self {
+            Self::HalfOpen => 0..HALF_OPEN_WAYS,
+            Self::Confirmed => HALF_OPEN_WAYS..WAYS,
+        }
+    }
 }
 
-impl<A: Family, H: Head, const WAYS: usize> Bucket<A, H, WAYS> {
-    fn held(&self) -> impl Iterator<Item = (usize, &Entry<A>)> {
-        let tagged = self.entries.iter().enumerate();
-        tagged.filter(|(way, _)| self.head.tags()[*way] != 0)
+/// A bucket, read from its table.
+#[derive(Clone, Copy)]
+struct Bucket<A: Family> {
+    head: Head,
+    entries: Entries<A>,
+}
+
+impl<A: Family> Bucket<A> {
+    fn held(&self, table: Table) -> impl Iterator<Item = (usize, &Entry<A>)> {
+        table
+            .ways()
+            .filter(|way| self.head.tags[*way] != 0)
+            .map(|way| (way, &self.entries[way]))
     }
 
-    fn way_of(&self, key: &FlowKey<A>) -> Option<usize> {
-        self.held()
+    fn way_of(&self, table: Table, key: &FlowKey<A>) -> Option<usize> {
+        self.held(table)
             .find(|(_, entry)| entry.key == *key)
             .map(|(way, _)| way)
     }
 
     /// Writes an entry; without a flow it is removed.
-    fn put(&mut self, tag: u16, key: FlowKey<A>, flow: Option<Flow<A>>) {
+    fn put(&mut self, table: Table, tag: u8, key: FlowKey<A>, flow: Option<Flow<A>>) {
         let way = self
-            .way_of(&key)
-            .or_else(|| self.head.tags().iter().position(|tag| *tag == 0))
+            .way_of(table, &key)
+            .or_else(|| table.ways().find(|way| self.head.tags[*way] == 0))
             .expect("the bucket has room");
         match flow {
             Some(flow) => {
                 let pad = A::EntryPad::default();
                 self.entries[way] = Entry { key, flow, pad };
-                self.head.note(way, flow.last_seen_ns);
-                self.head.tags_mut()[way] = tag;
+                self.head.tags[way] = tag;
+                if let Some(held) = self.head.stamps.get_mut(way) {
+                    *held = stamp(flow.last_seen_ns);
+                }
             }
-            None => self.head.tags_mut()[way] = 0,
+            None => self.head.tags[way] = 0,
         }
     }
 }
@@ -59,20 +73,23 @@ impl Rig {
     where
         Entry<A>: Pod,
     {
-        match table {
-            Table::Confirmed => self.flow_in::<A, FlowHead, FLOW_WAYS>(table, key),
-            Table::HalfOpen => self.flow_in::<A, HalfOpenHead, HALF_OPEN_WAYS>(table, key),
-        }
+        let bucket = self.bucket::<A>(self.place(key).bucket_idx);
+        (bucket.way_of(table, key)).map(|way| bucket.entries[way].flow)
     }
 
     pub(super) fn all<A: Family>(&self, table: Table) -> Vec<Flow<A>>
     where
         Entry<A>: Pod,
     {
-        match table {
-            Table::Confirmed => self.all_in::<A, FlowHead, FLOW_WAYS>(table),
-            Table::HalfOpen => self.all_in::<A, HalfOpenHead, HALF_OPEN_WAYS>(table),
-        }
+        let heads: Array<_, Head> = self.read(A::HEADS);
+        (0..heads.len())
+            .filter(|idx| heads.get(idx, 0).expect("a bucket there is").tags != [0; WAYS])
+            .flat_map(|idx| {
+                let bucket = self.bucket::<A>(idx);
+                let flows: Vec<_> = bucket.held(table).map(|(_, entry)| entry.flow).collect();
+                flows
+            })
+            .collect()
     }
 
     /// Writes entries; those without a flow are removed.
@@ -83,101 +100,48 @@ impl Rig {
     ) where
         Entry<A>: Pod,
     {
-        match table {
-            Table::Confirmed => self.put_in::<A, FlowHead, FLOW_WAYS>(table, changes),
-            Table::HalfOpen => self.put_in::<A, HalfOpenHead, HALF_OPEN_WAYS>(table, changes),
-        }
-    }
-
-    /// Empties a table.
-    pub(super) fn clear<A: Family>(&mut self, table: Table) {
-        match table {
-            Table::Confirmed => self.clear_in::<A, FlowHead>(table),
-            Table::HalfOpen => self.clear_in::<A, HalfOpenHead>(table),
-        }
-    }
-
-    fn flow_in<A: Family, H: Head + Pod, const WAYS: usize>(
-        &self,
-        table: Table,
-        key: &FlowKey<A>,
-    ) -> Option<Flow<A>>
-    where
-        Entry<A>: Pod,
-    {
-        let buckets = self.read::<H>(A::heads(table)).len();
-        let bucket_idx = Place::of(hash::flow(key), buckets).bucket_idx;
-        let bucket = self.bucket::<A, H, WAYS>(table, bucket_idx);
-        bucket.way_of(key).map(|way| bucket.entries[way].flow)
-    }
-
-    fn all_in<A: Family, H: Head + Pod, const WAYS: usize>(&self, table: Table) -> Vec<Flow<A>>
-    where
-        Entry<A>: Pod,
-    {
-        let heads: Array<_, H> = self.read(A::heads(table));
-        (0..heads.len())
-            .filter(|idx| {
-                let head = heads.get(idx, 0).expect("a bucket there is");
-                head.tags().iter().any(|tag| *tag != 0)
-            })
-            .flat_map(|idx| {
-                let bucket = self.bucket::<A, H, WAYS>(table, idx);
-                let flows: Vec<Flow<A>> = bucket.held().map(|(_, entry)| entry.flow).collect();
-                flows
-            })
-            .collect()
-    }
-
-    fn put_in<A: Family, H: Head + Pod, const WAYS: usize>(
-        &mut self,
-        table: Table,
-        changes: impl IntoIterator<Item = (FlowKey<A>, Option<Flow<A>>)>,
-    ) where
-        Entry<A>: Pod,
-    {
-        let buckets = self.read::<H>(A::heads(table)).len();
-        let mut changed: HashMap<u32, Bucket<A, H, WAYS>> = HashMap::new();
+        let mut changed: HashMap<u32, Bucket<A>> = HashMap::new();
         for (key, flow) in changes {
-            let place = Place::of(hash::flow(&key), buckets);
+            let place = self.place(&key);
             changed
                 .entry(place.bucket_idx)
-                .or_insert_with(|| self.bucket(table, place.bucket_idx))
-                .put(place.tag, key, flow);
+                .or_insert_with(|| self.bucket(place.bucket_idx))
+                .put(table, place.tag, key, flow);
         }
         for (idx, bucket) in &changed {
-            let mut entries: Array<_, [Entry<A>; WAYS]> = self.array(A::entries(table));
+            let mut entries: Array<_, Entries<A>> = self.array(A::ENTRIES);
             entries
                 .set(*idx, bucket.entries, 0)
-                .expect("they are taken");
-        }
-        for (idx, bucket) in &changed {
-            let mut heads: Array<_, H> = self.array(A::heads(table));
+                .expect("entries are taken");
+            let mut heads: Array<_, Head> = self.array(A::HEADS);
             heads.set(*idx, bucket.head, 0).expect("heads are taken");
         }
     }
 
-    fn clear_in<A: Family, H: Head + Pod>(&mut self, table: Table) {
-        let mut heads: Array<_, H> = self.array(A::heads(table));
+    /// Removes every entry of such flows.
+    pub(super) fn clear<A: Family>(&mut self, table: Table) {
+        let mut heads: Array<_, Head> = self.array(A::HEADS);
         for idx in 0..heads.len() {
             let mut head = heads.get(&idx, 0).expect("a bucket there is");
-            if head.tags().iter().any(|tag| *tag != 0) {
-                head.tags_mut().fill(0);
+            let tags = &mut head.tags[table.ways()];
+            if tags.iter().any(|tag| *tag != 0) {
+                tags.fill(0);
                 heads.set(idx, head, 0).expect("heads are taken");
             }
         }
     }
 
-    fn bucket<A: Family, H: Head + Pod, const WAYS: usize>(
-        &self,
-        table: Table,
-        bucket_idx: u32,
-    ) -> Bucket<A, H, WAYS>
+    fn place<A: Family>(&self, key: &FlowKey<A>) -> Place {
+        let buckets = self.read::<Head>(A::HEADS).len();
+        Place::of(hash::flow(key), buckets)
+    }
+
+    fn bucket<A: Family>(&self, bucket_idx: u32) -> Bucket<A>
     where
         Entry<A>: Pod,
     {
-        let head = self.read(A::heads(table)).get(&bucket_idx, 0);
-        let entries = self.read(A::entries(table)).get(&bucket_idx, 0);
+        let head = self.read(A::HEADS).get(&bucket_idx, 0);
+        let entries = self.read(A::ENTRIES).get(&bucket_idx, 0);
         Bucket {
             head: head.expect("a bucket there is"),
             entries: entries.expect("and its entries"),

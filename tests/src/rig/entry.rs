@@ -11,7 +11,7 @@ use lb_common::{
 };
 use nix::time::{ClockId, clock_gettime};
 
-/// Where an entry lies.
+/// Among which entries of its bucket one lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Table {
     HalfOpen,
@@ -51,10 +51,9 @@ pub fn now_ns() -> u64 {
 /// What differs between the families: map names and the form of an address.
 pub(super) trait Family: Address + Pod {
     const VIPS: &str;
-
-    /// Names of a flow table's two arrays.
-    fn heads(table: Table) -> &'static str;
-    fn entries(table: Table) -> &'static str;
+    /// Names of the flow table's two arrays.
+    const HEADS: &str;
+    const ENTRIES: &str;
 
     fn words(address: IpAddr) -> Self;
     fn address(self) -> IpAddr;
@@ -62,20 +61,8 @@ pub(super) trait Family: Address + Pod {
 
 impl Family for V4 {
     const VIPS: &str = names::VIPS4;
-
-    fn heads(table: Table) -> &'static str {
-        match table {
-            Table::HalfOpen => names::HALF_HEADS4,
-            Table::Confirmed => names::FLOW_HEADS4,
-        }
-    }
-
-    fn entries(table: Table) -> &'static str {
-        match table {
-            Table::HalfOpen => names::HALF_OPEN4,
-            Table::Confirmed => names::FLOWS4,
-        }
-    }
+    const HEADS: &str = names::FLOW_HEADS4;
+    const ENTRIES: &str = names::FLOWS4;
 
     fn words(address: IpAddr) -> Self {
         match address {
@@ -91,20 +78,8 @@ impl Family for V4 {
 
 impl Family for V6 {
     const VIPS: &str = names::VIPS6;
-
-    fn heads(table: Table) -> &'static str {
-        match table {
-            Table::HalfOpen => names::HALF_HEADS6,
-            Table::Confirmed => names::FLOW_HEADS6,
-        }
-    }
-
-    fn entries(table: Table) -> &'static str {
-        match table {
-            Table::HalfOpen => names::HALF_OPEN6,
-            Table::Confirmed => names::FLOWS6,
-        }
-    }
+    const HEADS: &str = names::FLOW_HEADS6;
+    const ENTRIES: &str = names::FLOWS6;
 
     fn words(address: IpAddr) -> Self {
         match address {

@@ -11,7 +11,7 @@ use lb_tests::{
 
 use crate::scene::{Connection, Scene};
 
-const MANY: Capacity = Capacity::of_buckets(1_024, 2_048);
+const MANY: Capacity = Capacity::of_buckets(4_096);
 
 /// Opens flows of other clients until `flows` are open or one is refused for want of ports.
 fn fill(scene: &mut Scene, clients: std::ops::Range<u16>) -> Vec<Connection> {
