@@ -115,7 +115,7 @@ pub trait Table: Family {
         keep: Option<&Timeouts>,
     ) -> Inserted;
     /// Puts the flow among the confirmed ones, and its half-open entry away; one that is confirmed
-    /// already stays as it is. False when there is no room.
+    /// already stays as it is. False when there is no room, or no such entry.
     fn confirm(key: &FlowKey<Self::Address>, flow: &Flow<Self::Address>) -> bool;
     /// Undoes that.
     fn demote(key: &FlowKey<Self::Address>);
@@ -187,30 +187,34 @@ macro_rules! table {
 
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $confirm(key: *const FlowKey<$address>, flow: *const Flow<$address>) -> u64 {
+        extern "C" fn $confirm(
+            key: *const FlowKey<$address>,
+            flow: *const Flow<$address>,
+            found: u64,
+        ) -> u64 {
             // SAFETY: as above.
             match unsafe { (key.as_ref(), flow.as_ref()) } {
-                (Some(key), Some(flow)) => confirm::<$family>(key, flow) as u64,
+                (Some(key), Some(flow)) => confirm::<$family>(key, flow, found) as u64,
                 _ => 0,
             }
         }
 
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $demote(key: *const FlowKey<$address>) -> u64 {
+        extern "C" fn $demote(key: *const FlowKey<$address>, found: u64) -> u64 {
             // SAFETY: as above.
             if let Some(key) = unsafe { key.as_ref() } {
-                demote::<$family>(key);
+                demote::<$family>(key, found);
             }
             0
         }
 
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $remove(key: *const FlowKey<$address>) -> u64 {
+        extern "C" fn $remove(key: *const FlowKey<$address>, found: u64) -> u64 {
             // SAFETY: as above.
             if let Some(key) = unsafe { key.as_ref() } {
-                remove::<$family>(key);
+                remove::<$family>(key, found);
             }
             0
         }
@@ -257,17 +261,17 @@ macro_rules! table {
 
             #[inline(always)]
             fn confirm(key: &FlowKey<$address>, flow: &Flow<$address>) -> bool {
-                $confirm(key, flow) != 0
+                $confirm(key, flow, $find(key, hash::flow(key))) != 0
             }
 
             #[inline(always)]
             fn demote(key: &FlowKey<$address>) {
-                $demote(key);
+                $demote(key, $find(key, hash::flow(key)));
             }
 
             #[inline(always)]
             fn remove(key: &FlowKey<$address>) {
-                $remove(key);
+                $remove(key, $find(key, hash::flow(key)));
             }
         }
     };
@@ -382,6 +386,18 @@ impl<F: Family> Bucket<'_, F> {
         way_of::<F>(self.head, self.entries, self.tag, key)
     }
 
+    /// The way of a position found just now, if its entry still has this key; [`WAYS`] if not.
+    /// Whoever moved or removed it meanwhile did so for a reason of its own.
+    #[inline(always)]
+    fn still_at(&self, found: u64, key: &FlowKey<F::Address>) -> usize {
+        let way = Position(found).way();
+        if way < WAYS && self.head.tags[way] == self.tag && self.entries[way].key.same(key) {
+            way
+        } else {
+            WAYS
+        }
+    }
+
     /// Which half-open entry has this key; [`HALF_OPEN_WAYS`] for none.
     #[inline(always)]
     fn half_open_way_of(&self, key: &FlowKey<F::Address>) -> usize {
@@ -491,11 +507,11 @@ fn insert<F: Family>(
 }
 
 #[inline(always)]
-fn confirm<F: Family>(key: &FlowKey<F::Address>, flow: &Flow<F::Address>) -> bool {
+fn confirm<F: Family>(key: &FlowKey<F::Address>, flow: &Flow<F::Address>, found: u64) -> bool {
     locked::<F, _>(hash::flow(key), |bucket| {
-        let from = bucket.way_of(key);
-        if (HALF_OPEN_WAYS..WAYS).contains(&from) {
-            return true;
+        let from = bucket.still_at(found, key);
+        if from >= HALF_OPEN_WAYS {
+            return from < WAYS;
         }
         for way in HALF_OPEN_WAYS..WAYS {
             if bucket.head.tags[way] == 0 {
@@ -503,9 +519,7 @@ fn confirm<F: Family>(key: &FlowKey<F::Address>, flow: &Flow<F::Address>) -> boo
                 bucket.entries[way].flow.copy_from(flow);
                 compiler_fence(Ordering::Release);
                 bucket.head.tags[way] = bucket.tag;
-                if from < HALF_OPEN_WAYS {
-                    bucket.head.tags[from] = 0;
-                }
+                bucket.head.tags[from] = 0;
                 return true;
             }
         }
@@ -515,9 +529,9 @@ fn confirm<F: Family>(key: &FlowKey<F::Address>, flow: &Flow<F::Address>) -> boo
 }
 
 #[inline(always)]
-fn demote<F: Family>(key: &FlowKey<F::Address>) {
+fn demote<F: Family>(key: &FlowKey<F::Address>, found: u64) {
     locked::<F, _>(hash::flow(key), |bucket| {
-        let from = bucket.way_of(key);
+        let from = bucket.still_at(found, key);
         if !(HALF_OPEN_WAYS..WAYS).contains(&from) {
             return;
         }
@@ -532,9 +546,9 @@ fn demote<F: Family>(key: &FlowKey<F::Address>) {
 }
 
 #[inline(always)]
-fn remove<F: Family>(key: &FlowKey<F::Address>) {
+fn remove<F: Family>(key: &FlowKey<F::Address>, found: u64) {
     locked::<F, _>(hash::flow(key), |bucket| {
-        let way = bucket.way_of(key);
+        let way = bucket.still_at(found, key);
         if way < WAYS {
             bucket.head.tags[way] = 0;
         }
