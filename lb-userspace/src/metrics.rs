@@ -12,8 +12,10 @@ use axum::{
 };
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
-    metrics::{counter::Counter, family::Family, gauge::ConstGauge, gauge::Gauge},
-    registry::Registry,
+    metrics::{
+        counter::Counter, family::Family, gauge::ConstGauge, gauge::Gauge, histogram::Histogram,
+    },
+    registry::{Registry, Unit},
 };
 use tokio::net::TcpListener;
 use tracing::{error, info};
@@ -54,7 +56,7 @@ async fn scrape(State(control): State<Handle>) -> Response {
                 header::CONTENT_TYPE,
                 "application/openmetrics-text; version=1.0.0; charset=utf-8",
             )],
-            render(&status),
+            render(&status, control.decision_to_tables()),
         )
             .into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
@@ -86,7 +88,7 @@ struct TableLabels {
 type Counters<L> = Family<L, Counter>;
 
 /// The text of one scrape.
-fn render(status: &Status) -> String {
+fn render(status: &Status, decision_to_tables: &Histogram) -> String {
     let mut registry = Registry::with_prefix("divvy");
     backends(status, &mut registry);
     reasons(status, &mut registry);
@@ -106,6 +108,14 @@ fn render(status: &Status) -> String {
     }
     registry.register("flows", "Tracked flows of both address families", flows);
     registry.register("flows_max", "Most flows of each address family", flows_max);
+    registry.register_with_unit(
+        "decision_to_tables",
+        "Time from a health check's decision that a backend is up or down until the tables that \
+         packets are balanced by were written; one observation for each such decision since the \
+         daemon is ready",
+        Unit::Seconds,
+        decision_to_tables.clone(),
+    );
     registry.register(
         "config_last_reload_successful",
         "1 if the last reload was applied, 0 if the file was refused",

@@ -44,7 +44,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 pub use self::{
     backend::{Backend, ten_megabytes},
     config::Config,
-    divvy::{Divvy, WITHOUT_RIGHTS},
+    divvy::{Divvy, METRICS, WITHOUT_RIGHTS},
     echo::{EchoServer, Manner},
     flood::SynFlood,
     host::Host,

@@ -1,6 +1,7 @@
 //! The control loop: an event comes in (a probe's result, a changed next hop, a command, a sweep's
 //! report), what the tables should hold is computed, and the difference is applied.
 
+mod decisions;
 mod probes;
 mod reload;
 mod start;
@@ -11,11 +12,11 @@ pub mod view;
 use std::{
     collections::{BTreeSet, HashMap},
     net::{IpAddr, SocketAddr, TcpListener},
-    path::Path,
     sync::Arc,
     time::{Instant, SystemTime},
 };
 
+use prometheus_client::metrics::histogram::Histogram;
 use tokio::{
     sync::{mpsc, oneshot},
     task::block_in_place,
@@ -23,7 +24,10 @@ use tokio::{
 use tracing::{debug, error, info, warn};
 
 pub use self::start::{MetricsSockets, Options, StartError};
-use self::view::{Detached, FlowFilter, Flows, Reloaded, Status};
+use self::{
+    decisions::Decisions,
+    view::{Detached, FlowFilter, Flows, Reloaded, Status},
+};
 use crate::{
     config::Config,
     datapath::{Datapath, DatapathError, FlowTables, Report},
@@ -43,6 +47,7 @@ const COMMAND_QUEUE: usize = 64;
 #[derive(Clone)]
 pub struct Handle {
     commands: mpsc::Sender<Command>,
+    decision_to_tables: Histogram,
 }
 
 enum Command {
@@ -143,6 +148,7 @@ pub struct Control {
 
     checker: Checker,
     probed: HashMap<u64, Probed>,
+    decisions: Decisions,
     watcher: Watcher,
     next_hops: HashMap<IpAddr, NextHop>,
     /// Why there is no next hop, for addresses that have none.
@@ -261,6 +267,7 @@ impl Control {
         let desired = tables::compute(&inputs, &self.applied, &mut self.ids, &mut self.rings)?;
         let changes = difference(&self.applied, &desired);
         if changes.is_empty() {
+            self.decisions.forget();
             return Ok(0);
         }
         if let Err(error) = block_in_place(|| self.datapath.write(&changes)) {
@@ -269,6 +276,7 @@ impl Control {
             return Err(error.into());
         }
         self.applied = desired;
+        self.decisions.written();
         debug!(
             entries = changes.len(),
             micros = begun.elapsed().as_micros(),
@@ -289,6 +297,7 @@ impl Control {
             return;
         };
         if let Some(transition) = &event.transition {
+            self.decisions.made(event.at);
             let state = if event.up { "up" } else { "down" };
             let reason = &transition.reason;
             if event.up {
@@ -384,17 +393,5 @@ impl Control {
                     )
                 })
         })
-    }
-}
-
-impl Options {
-    /// The path as shown to people.
-    fn config_name(&self) -> String {
-        self.config_path.display().to_string()
-    }
-
-    /// The file to read.
-    fn config_path(&self) -> &Path {
-        &self.config_path
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use tokio::{sync::mpsc, task::block_in_place, time::timeout_at};
 use tracing::{info, warn};
 
-use super::{COMMAND_QUEUE, Control, Handle, sweeper};
+use super::{COMMAND_QUEUE, Control, Handle, decisions::Decisions, sweeper};
 use crate::{
     config::{Config, XdpMode},
     datapath::{Capacity, Datapath, DatapathError, Mode, Report},
@@ -38,6 +38,18 @@ pub struct Options {
     pub run_dir: PathBuf,
     /// Log each new flow.
     pub trace: bool,
+}
+
+impl Options {
+    /// The path as shown to people.
+    pub(super) fn config_name(&self) -> String {
+        self.config_path.display().to_string()
+    }
+
+    /// The file to read.
+    pub(super) fn config_path(&self) -> &Path {
+        &self.config_path
+    }
 }
 
 /// The daemon cannot start.
@@ -134,6 +146,7 @@ impl Control {
             rings: RingCache::default(),
             checker: Checker::new(health_in),
             probed: HashMap::new(),
+            decisions: Decisions::default(),
             watcher: Watcher::spawn(net_in)?,
             next_hops: HashMap::new(),
             unreachable: HashMap::new(),
@@ -149,11 +162,14 @@ impl Control {
         control.adopt_health();
         control.look_after();
         control.first_results().await;
+        // The first tables wait for all backends' first results: those decisions are not late.
+        control.decisions.forget();
         (control.apply()).map_err(|error| StartError::Tables(error.to_string()))?;
         block_in_place(|| control.attach_all(&links))?;
         control.move_metrics(listener).await;
         let handle = Handle {
             commands: commands_in,
+            decision_to_tables: control.decisions.took_seconds(),
         };
         Ok((control, handle, metrics_sockets))
     }

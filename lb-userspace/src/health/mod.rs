@@ -47,6 +47,8 @@ pub struct Wanted {
 pub struct Event {
     pub id: u64,
     pub transition: Option<Transition>,
+    /// When the result was taken in that this tells of; of a transition, when it was decided.
+    pub at: std::time::Instant,
     pub up: bool,
     /// Such as "HTTP 200 in 3 ms" or "connection refused (1 of 3 to go down)".
     pub reason: String,
@@ -198,6 +200,7 @@ impl Record {
         Event {
             id,
             transition,
+            at: Instant::now().into_std(),
             up,
             reason,
             since,

@@ -1,6 +1,7 @@
 //! The balancer under test: the real binary, its files, and its command line.
 
 use std::{
+    collections::BTreeMap,
     env,
     fs::{self, OpenOptions},
     io,
@@ -27,6 +28,10 @@ use super::{
 };
 
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The line of a configuration by which [`Divvy::metrics`] is served.
+pub const METRICS: &str = "metrics: \"127.0.0.1:9127\"";
+const METRICS_URL: &str = "http://127.0.0.1:9127/metrics";
 
 /// Runs a program with root's name and no capability.
 pub const WITHOUT_RIGHTS: [&str; 3] = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"];
@@ -160,11 +165,32 @@ impl Divvy {
         named(&service["backends"], backend)
     }
 
-    /// Waits until `SERVICE/BACKEND` is in this state.
-    pub fn wait_for_state(&self, place: &str, state: &str) {
+    /// The metrics by name and labels, such as `divvy_flows{table="half_open"}`. Panics unless the
+    /// configuration has the line [`METRICS`].
+    #[must_use]
+    pub fn metrics(&self) -> BTreeMap<String, f64> {
+        let scraped = (self.host.get(METRICS_URL))
+            .unwrap_or_else(|error| panic!("cannot scrape {METRICS_URL}: {error}"));
+        let text = String::from_utf8_lossy(&scraped.body);
+        text.lines()
+            .filter(|line| !line.starts_with('#'))
+            .map(|line| {
+                let (name, value) = line.rsplit_once(' ').unwrap_or((line, ""));
+                let value = (value.parse())
+                    .unwrap_or_else(|_| panic!("not a metric and its value: {line:?}"));
+                (name.to_owned(), value)
+            })
+            .collect()
+    }
+
+    /// Waits until `SERVICE/BACKEND` is in this state, and returns what `status` then said of it.
+    pub fn wait_for_state(&self, place: &str, state: &str) -> Value {
+        let mut said = Value::Null;
         wait_until(&format!("{place} is {state}"), PATIENCE, || {
-            self.backend(place)["state"] == *state
+            said = self.backend(place);
+            said["state"] == *state
         });
+        said
     }
 
     /// Waits until every backend of every service is up.

@@ -5,7 +5,7 @@ use std::time::Instant;
 use lb_tests::lab::{Divvy, Lab, Load, URL4};
 
 use crate::{
-    HEALTH_CHECK,
+    config,
     stage::{Stage, milliseconds},
 };
 
@@ -14,9 +14,9 @@ pub(crate) fn show(stage: &mut Stage, lab: &mut Lab, divvy: &Divvy) {
     let load = Load::on(URL4).from(lab.client());
     load.wait_for(200);
 
-    let old = lab.config().health_check(HEALTH_CHECK).yaml();
+    let old = config(lab).yaml();
     let name = lab.add_backend().name().to_owned();
-    let config = lab.config().health_check(HEALTH_CHECK);
+    let config = config(lab);
     let new = config.yaml();
     let added: Vec<String> = new
         .lines()

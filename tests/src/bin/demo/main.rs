@@ -11,7 +11,7 @@ mod stage;
 
 use std::{process::ExitCode, time::Instant};
 
-use lb_tests::lab::{Divvy, Lab, VIP4, VIP6};
+use lb_tests::lab::{Config, Divvy, Lab, METRICS, VIP4, VIP6};
 
 use stage::Stage;
 
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
 
     let mut lab = Lab::routed("demo").backends(3).start();
     draw(&stage, &lab);
-    let config = lab.config().health_check(HEALTH_CHECK);
+    let config = config(&lab);
     stage.text("divvy.yaml", &config.yaml());
     let divvy = lab.divvy(&config);
     divvy.wait_for_all_up();
@@ -39,6 +39,11 @@ fn main() -> ExitCode {
     status(&mut stage, &divvy);
 
     stage.verdict(start.elapsed())
+}
+
+/// For the backends that the lab has by now.
+fn config(lab: &Lab) -> Config {
+    lab.config().with(METRICS).health_check(HEALTH_CHECK)
 }
 
 fn draw(stage: &Stage, lab: &Lab) {
