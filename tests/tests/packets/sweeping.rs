@@ -1,7 +1,12 @@
 //! Flows whose timers ran out: what the program `sweep` removes, what it leaves alone, and what is
 //! over even while nobody sweeps.
 
-use lb_common::{backend::Backend, flow::state, reason::Reason, service::Timeouts};
+use lb_common::{
+    backend::Backend,
+    flow::{side, state},
+    reason::Reason,
+    service::Timeouts,
+};
 use lb_tests::{
     packet::flag::*,
     rig::{Table, Verdict},
@@ -148,6 +153,32 @@ fn a_flow_stays_for_its_states_time_and_then_goes() {
             assert_eq!(scene.state(&flow.connection), None, "{:?}", flow.state);
         }
         assert_eq!(sweep_in_vain(&mut scene), 0);
+    }
+}
+
+#[test]
+fn a_packet_of_either_direction_keeps_its_flow_for_another_term() {
+    for speaks in [side::CLIENT, side::BACKEND] {
+        for mut scene in scenes() {
+            let flows = one_in_each_state(&mut scene, 0);
+            for flow in &flows {
+                let connection = &flow.connection;
+                scene.age(connection, flow.seconds - MARGIN_S);
+                // None of these changes the state.
+                if speaks == side::BACKEND {
+                    scene.backend_sends(connection, scene.by_backend(connection));
+                } else if flow.seconds == HALF_OPEN_S {
+                    scene.client_sends(connection, scene.syn(connection.client));
+                } else {
+                    scene.client_sends(connection, scene.by_client(connection));
+                }
+                scene.age(connection, MARGIN_S + 1);
+            }
+            assert_eq!(sweep_in_vain(&mut scene), 7);
+            for flow in &flows {
+                assert_eq!(scene.state(&flow.connection), Some(flow.state));
+            }
+        }
     }
 }
 
