@@ -105,6 +105,22 @@ fn a_wrong_acknowledgement_number_does_not_confirm() {
     }
 }
 
+/// RFC 7413: the backend may send data right behind its SYN-ACK, which the client acknowledges
+/// along with it.
+#[test]
+fn an_acknowledgement_within_64_kib_of_the_syn_ack_confirms() {
+    for mut scene in Scene::both() {
+        for (n, beyond) in (0..).zip([1, 1_460, 0xffff]) {
+            let connection = scene.open(scene.other_client(n));
+            scene.backend_sends(&connection, scene.syn_ack(&connection));
+            let too_far = scene.by_client(&connection).ack(BACKEND_ISN + 0x1_0001);
+            scene.rig.send(&too_far).counts(&[]);
+            let ack = scene.by_client(&connection).ack(BACKEND_ISN + 1 + beyond);
+            scene.rig.send(&ack).counts(&[Reason::FlowConfirmed]);
+        }
+    }
+}
+
 #[test]
 fn acknowledgement_numbers_wrap() {
     for mut scene in Scene::both() {
