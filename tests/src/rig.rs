@@ -7,6 +7,7 @@ mod cpu;
 mod entry;
 mod flows;
 mod outcome;
+mod sweep;
 mod tables;
 
 use aya::{

@@ -148,7 +148,7 @@ impl Rig {
         }
     }
 
-    fn read<T: Pod>(&self, name: &str) -> Array<&MapData, T> {
+    pub(super) fn read<T: Pod>(&self, name: &str) -> Array<&MapData, T> {
         let map = self.ebpf.map(name).expect("flow tables exist");
         map.try_into().expect("flow tables are arrays")
     }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::{
     Rig,
-    entry::{Entry, Table, by_family, key},
+    entry::{Entry, Family as _, Table, by_family, key},
 };
 
 impl Rig {
@@ -105,6 +105,19 @@ impl Rig {
             let flows = self.all::<A>(table);
             flows.iter().map(|flow| Entry::of(table, flow)).collect()
         })
+    }
+
+    /// All that one table holds, heads of its buckets and entries, to tell whether anything changed.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    #[must_use]
+    pub fn image(&self, family: IpAddr, table: Table) -> (Vec<[u8; 64]>, Vec<Entry>) {
+        let heads = by_family!(family, A => {
+            let heads = self.read::<[u8; 64]>(A::heads(table));
+            heads.iter().collect::<Result<_, _>>()
+        });
+        (heads.expect("heads are read"), self.entries(family, table))
     }
 
     /// Empties the half-open table of the family that `family` is of.

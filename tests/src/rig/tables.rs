@@ -87,6 +87,22 @@ impl Rig {
             .expect("services take their entries");
     }
 
+    /// Changes how long a service's flows are kept without packets.
+    ///
+    /// # Panics
+    /// When there is no such service.
+    pub fn timeouts(&mut self, service_idx: u32, timeouts: Timeouts) {
+        let mut services: Array<_, Service> = self.array(names::SERVICES);
+        let service = services.get(&service_idx, 0).expect("it is within bounds");
+        let service = Service {
+            timeouts,
+            ..service
+        };
+        services
+            .set(service_idx, service, 0)
+            .expect("services take their entries");
+    }
+
     /// A service's ring, replaced whole.
     ///
     /// # Panics

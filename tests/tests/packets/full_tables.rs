@@ -157,6 +157,35 @@ fn a_flood_takes_as_much_room_for_either_direction() {
     }
 }
 
+/// One bucket of eight half-open entries.
+const FOUR_HALF_OPEN: Capacity = Capacity::of_buckets(16, 1);
+
+/// Who answered lately is no part of a flood, however long ago it began.
+#[test]
+fn the_half_open_flow_that_was_quiet_for_longest_gives_way() {
+    for spoke in [None, Some(0)] {
+        for mut scene in Scene::sized(FOUR_HALF_OPEN) {
+            let flows: Vec<Connection> =
+                (0..4).map(|n| scene.open(scene.other_client(n))).collect();
+            for (connection, seconds) in flows.iter().zip([40, 30, 20, 10]) {
+                scene.age(connection, seconds);
+            }
+            if let Some(spoke) = spoke {
+                let connection = &flows[spoke];
+                scene.backend_sends(connection, scene.syn_ack(connection));
+                scene.client_sends(connection, scene.syn(connection.client));
+            }
+            let new = scene.open(scene.other_client(4));
+            let gives_way = spoke.map_or(0, |spoke| spoke + 1);
+            for (n, connection) in flows.iter().enumerate() {
+                let held = scene.state(connection).is_some();
+                assert_eq!(held, n != gives_way, "flow {n}");
+            }
+            assert!(scene.state(&new).is_some());
+        }
+    }
+}
+
 /// A flood from one source port of each client, repeated: retransmissions open nothing.
 #[test]
 fn repeated_syns_take_no_further_room() {

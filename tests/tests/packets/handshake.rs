@@ -1,6 +1,6 @@
 //! SYN, SYN-ACK, ACK: when a flow counts as confirmed and moves out of the reach of a SYN flood.
 
-use lb_common::reason::Reason;
+use lb_common::{flow::state, reason::Reason};
 use lb_tests::{
     packet::{TcpOption, flag::*},
     rig::Table,
@@ -105,6 +105,22 @@ fn a_wrong_acknowledgement_number_does_not_confirm() {
     }
 }
 
+/// RFC 7413: the backend may send data right behind its SYN-ACK, which the client acknowledges
+/// along with it.
+#[test]
+fn an_acknowledgement_within_64_kib_of_the_syn_ack_confirms() {
+    for mut scene in Scene::both() {
+        for (n, beyond) in (0..).zip([1, 1_460, 0xffff]) {
+            let connection = scene.open(scene.other_client(n));
+            scene.backend_sends(&connection, scene.syn_ack(&connection));
+            let too_far = scene.by_client(&connection).ack(BACKEND_ISN + 0x1_0001);
+            scene.rig.send(&too_far).counts(&[]);
+            let ack = scene.by_client(&connection).ack(BACKEND_ISN + 1 + beyond);
+            scene.rig.send(&ack).counts(&[Reason::FlowConfirmed]);
+        }
+    }
+}
+
 #[test]
 fn acknowledgement_numbers_wrap() {
     for mut scene in Scene::both() {
@@ -168,5 +184,43 @@ fn a_half_open_flow_that_lost_its_twin_starts_anew() {
         scene.rig.delete_entry(connection.backend, connection.local);
         let again = scene.open(scene.client);
         assert_eq!(scene.state(&again), Some((Table::HalfOpen, "half_open")));
+    }
+}
+
+/// The walk through the ports looks for that, but another CPU may be at it at the same time.
+#[test]
+fn a_flow_is_not_confirmed_over_another_that_holds_its_port() {
+    for mut scene in Scene::both() {
+        let connection = scene.open(scene.client);
+        scene.backend_sends(&connection, scene.syn_ack(&connection));
+        let (backend, local) = (connection.backend, connection.local);
+        let mut holder = scene.rig.entry(backend, local).unwrap();
+        holder.table = Table::Confirmed;
+        holder.state = state::ESTABLISHED;
+        holder.destination = scene.other_client(1);
+        scene.rig.write_entry(backend, local, &holder);
+        let ack = scene.by_client(&connection);
+        scene.rig.send(&ack).counts(&[Reason::FlowTableFull]);
+        let confirmed = scene.rig.entries(scene.client.ip(), Table::Confirmed);
+        assert_eq!(confirmed, [holder]);
+    }
+}
+
+/// The reset may have answered a straggler of the connection before.
+#[test]
+fn a_syn_ack_after_a_reset_still_counts() {
+    for mut scene in Scene::both() {
+        let connection = scene.open(scene.client);
+        let refusal = scene.by_backend(&connection).flags(RST | ACK).seq(0);
+        scene.backend_sends(&connection, refusal);
+        scene.backend_sends(&connection, scene.syn_ack(&connection));
+        assert_eq!(
+            scene.state(&connection),
+            Some((Table::HalfOpen, "syn_acked"))
+        );
+        scene
+            .rig
+            .send(&scene.by_client(&connection))
+            .counts(&[Reason::FlowConfirmed]);
     }
 }

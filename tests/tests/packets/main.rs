@@ -13,5 +13,6 @@ mod not_ours;
 mod ports;
 mod resets;
 mod scene;
+mod sweeping;
 mod truncated;
 mod verifier;

@@ -232,6 +232,30 @@ fn the_port_of_a_reset_flow_is_given_out_again_once_it_is_quiet() {
     }
 }
 
+#[test]
+fn the_port_of_a_flow_that_nobody_confirmed_is_given_out_again_once_it_is_quiet() {
+    for answered in [false, true] {
+        for mut scene in Scene::both() {
+            scene.rig.ports(5_000..=5_000);
+            let old = scene.open(scene.client);
+            if answered {
+                scene.backend_sends(&old, scene.syn_ack(&old));
+            }
+            let syn = scene.syn(scene.other_client(1));
+            scene.rig.send(&syn).dropped(Reason::PortsExhausted);
+            scene.age(&old, 2);
+            let outcome = scene.rig.send(&syn);
+            outcome.counts(&[Reason::FlowNew, Reason::PortReused]);
+            assert_eq!(outcome.transmitted().source, old.local);
+            assert_eq!(
+                scene.rig.entry(old.client, scene.vip),
+                None,
+                "the old one is gone"
+            );
+        }
+    }
+}
+
 /// A backend that closed first keeps the connection in TIME-WAIT and may refuse its port's next
 /// user; while others can be had, they are taken.
 #[test]

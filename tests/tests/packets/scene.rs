@@ -41,6 +41,9 @@ pub struct Connection {
     pub backend_idx: u32,
 }
 
+/// One direction of a connection: source and destination of its packets as they arrive.
+pub type Way = (SocketAddr, SocketAddr);
+
 impl Scene {
     /// The scene in each family, with one backend that is up.
     pub fn both() -> [Self; 2] {
@@ -231,15 +234,24 @@ impl Scene {
 
     /// Makes both directions of a flow look as if their last packet had passed that long ago.
     pub fn age(&mut self, connection: &Connection, seconds: u64) {
-        let vip = self.vip;
-        for (from, to) in [
-            (connection.client, vip),
-            (connection.backend, connection.local),
-        ] {
-            self.rig.change_entry(from, to, |entry| {
-                entry.last_seen_ns = entry.last_seen_ns.saturating_sub(seconds * 1_000_000_000);
-            });
+        for way in self.ways(connection) {
+            self.age_way(way, seconds);
         }
+    }
+
+    /// The same for one direction only.
+    pub fn age_way(&mut self, (source, destination): Way, seconds: u64) {
+        self.rig.change_entry(source, destination, |entry| {
+            entry.last_seen_ns = entry.last_seen_ns.saturating_sub(seconds * 1_000_000_000);
+        });
+    }
+
+    /// Both directions of a flow, the client's first.
+    pub fn ways(&self, connection: &Connection) -> [Way; 2] {
+        [
+            (connection.client, self.vip),
+            (connection.backend, connection.local),
+        ]
     }
 }
 
