@@ -214,13 +214,15 @@ pub fn seen<F: Table>(key: &FlowKey<F::Address>, found: &mut Found<F>, now_ns: u
     }
 }
 
-/// Removes an entry, and its twin where that is still its own.
+/// Removes an entry, and its twin where that is still its own: true then.
 #[inline(never)]
-pub fn remove_pair<F: Table>(key: &FlowKey<F::Address>, found: &Found<F>) {
-    if let Some(twin) = twin::<F>(key, found) {
+pub fn remove_pair<F: Table>(key: &FlowKey<F::Address>, found: &Found<F>) -> bool {
+    let twin = twin::<F>(key, found);
+    if let Some(twin) = &twin {
         F::remove(twin.key);
     }
     F::remove(key);
+    twin.is_some()
 }
 
 /// Marks both directions as reset.

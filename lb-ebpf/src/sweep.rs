@@ -130,8 +130,8 @@ fn look_at<F: Table>(pass: &mut Pass, entry: &Entry<F::Address>, confirmed: bool
         return;
     };
     if flow::is_over::<F>(key, &found, pass.now_ns) {
-        pass.removed += (found.entry.side == side::CLIENT) as u32;
-        flow::remove_pair::<F>(key, &found);
+        let pair = flow::remove_pair::<F>(key, &found);
+        pass.removed += (pair || found.entry.side == side::CLIENT) as u32;
     } else {
         count(pass, found.entry, found.confirmed);
     }

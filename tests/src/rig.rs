@@ -42,6 +42,8 @@ pub const SIZES: Capacity = Capacity::of_buckets(2_048);
 pub struct Rig {
     ebpf: Ebpf,
     settings: Settings,
+    /// Number of the last sweep.
+    sweep_pass: u64,
     /// Sums over all CPUs when last read, by reason.
     reasons: Vec<u64>,
 }
@@ -82,6 +84,7 @@ impl Rig {
         let mut rig = Self {
             ebpf,
             settings: Settings::new(1_024, 31_744),
+            sweep_pass: 0,
             reasons: vec![0; Reason::ALL.len()],
         };
         rig.write_settings();

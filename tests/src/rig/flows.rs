@@ -114,7 +114,7 @@ impl Rig {
     #[must_use]
     pub fn image(&self, family: IpAddr, table: Table) -> (Vec<[u8; 64]>, Vec<Entry>) {
         let heads = by_family!(family, A => {
-            let heads = self.read::<[u8; 64]>(A::heads(table));
+            let heads = self.read::<[u8; 64]>(A::HEADS);
             heads.iter().collect::<Result<_, _>>()
         });
         (heads.expect("heads are read"), self.entries(family, table))

@@ -7,8 +7,8 @@ use aya::{
     programs::{TestRun as _, TestRunOptions, Xdp},
 };
 use lb_common::{
-    MAX_BACKENDS, hash, names,
-    table::{FlowHead, Place, sweep},
+    hash, names,
+    table::{Head, Place, SweepRequest, SweepResult},
 };
 
 use super::{
@@ -20,100 +20,96 @@ use super::{
 const STRETCH: u32 = 100;
 
 impl Rig {
-    /// Sweeps one table of the family that `family` is of. Returns how many flows are left and how
-    /// many were removed.
+    /// Sweeps the family that `family` is of. Returns how many flows of the given kind are left, and
+    /// how many of either kind were removed.
     ///
     /// # Panics
     /// When the kernel refuses.
     pub fn sweep(&mut self, family: IpAddr, table: Table) -> (u32, u32) {
-        let buckets = self.buckets(family, table);
+        self.sweep_pass += 1;
+        let buckets = self.buckets(family);
         let (mut flows, mut removed) = (0, 0);
         for first in (0..buckets).step_by(STRETCH as usize) {
-            let result = self.sweep_stretch(family, table, first, STRETCH.min(buckets - first));
-            flows += result.0;
-            removed += result.1;
+            let found = self.sweep_stretch(family, first, STRETCH.min(buckets - first));
+            flows += match table {
+                Table::Confirmed => found.flows,
+                Table::HalfOpen => found.half_open,
+            };
+            removed += found.removed;
         }
         (flows, removed)
     }
 
-    /// The same for no more than the bucket where an entry for TCP packets from `source` to
-    /// `destination` lies.
+    /// Sweeps no more than the bucket where an entry for TCP packets from `source` to `destination`
+    /// lies.
     ///
     /// # Panics
     /// When the kernel refuses.
-    pub fn sweep_bucket_of(
-        &mut self,
-        table: Table,
-        source: SocketAddr,
-        destination: SocketAddr,
-    ) -> (u32, u32) {
-        let buckets = self.buckets(source.ip(), table);
+    pub fn sweep_bucket_of(&mut self, source: SocketAddr, destination: SocketAddr) -> SweepResult {
+        let buckets = self.buckets(source.ip());
         let key_hash = by_family!(source, A => hash::flow(&key::<A>(source, destination)));
         let bucket_idx = Place::of(key_hash, buckets).bucket_idx;
-        self.sweep_stretch(source.ip(), table, bucket_idx, 1)
+        self.sweep_stretch(source.ip(), bucket_idx, 1)
     }
 
-    /// Entries that refer to a backend, as counted by all sweeps since the last
-    /// [`Self::forget_backend_flows`].
+    /// Whether the last [`Self::sweep`] met a flow of this backend.
     ///
     /// # Panics
     /// When there is no such backend.
     #[must_use]
-    pub fn backend_flows(&self, backend_idx: u32) -> u64 {
-        let map = self.ebpf.map(names::BACKEND_FLOWS).expect("the map exists");
+    pub fn backend_seen(&self, backend_idx: u32) -> bool {
+        let map = self.ebpf.map(names::BACKENDS_SEEN).expect("the map exists");
         Array::<_, u64>::try_from(map)
             .expect("it is an array")
             .get(&backend_idx, 0)
             .expect("it is within bounds")
+            == self.sweep_pass
     }
 
-    /// Sets the counts by backend to 0, as the daemon does before each pass.
-    ///
-    /// # Panics
-    /// When the kernel refuses.
-    pub fn forget_backend_flows(&mut self) {
-        let mut counts: Array<_, u64> = self.array(names::BACKEND_FLOWS);
-        for backend_idx in 0..MAX_BACKENDS {
-            counts.set(backend_idx, 0, 0).expect("counts are taken");
-        }
+    fn buckets(&self, family: IpAddr) -> u32 {
+        by_family!(family, A => self.read::<Head>(A::HEADS).len())
     }
 
-    fn buckets(&self, family: IpAddr, table: Table) -> u32 {
-        // The heads of either table are one cache line each, so that one type does for both.
-        by_family!(family, A => self.read::<FlowHead>(A::heads(table)).len())
-    }
-
-    /// The same for some buckets of a table, from the first one on.
+    /// Sweeps some buckets, from the first one on.
     ///
     /// # Panics
     /// When the kernel refuses.
     pub fn sweep_stretch(
         &mut self,
         family: IpAddr,
-        table: Table,
         first_bucket: u32,
         buckets: u32,
-    ) -> (u32, u32) {
-        let table = match (table, family) {
-            (Table::Confirmed, IpAddr::V4(_)) => sweep::FLOWS4,
-            (Table::Confirmed, IpAddr::V6(_)) => sweep::FLOWS6,
-            (Table::HalfOpen, IpAddr::V4(_)) => sweep::HALF_OPEN4,
-            (Table::HalfOpen, IpAddr::V6(_)) => sweep::HALF_OPEN6,
+    ) -> SweepResult {
+        let request = SweepRequest {
+            family: if family.is_ipv4() { 4 } else { 6 },
+            first_bucket,
+            buckets,
+            pad: 0,
+            pass_ns: self.sweep_pass,
         };
-        // A `SweepRequest`, over which a `SweepResult` is written.
-        let request = [table, first_bucket, buckets, 0].map(u32::to_ne_bytes);
-        let mut result = [0; 16];
+        let mut bytes = Vec::new();
+        for word in [request.family, first_bucket, buckets, request.pad] {
+            bytes.extend(word.to_ne_bytes());
+        }
+        bytes.extend(request.pass_ns.to_ne_bytes());
+        let mut result = [0; size_of::<SweepResult>()];
         let run = self
             .sweeper()
             .test_run(TestRunOptions {
-                data_in: Some(request.as_flattened()),
+                data_in: Some(&bytes),
                 data_out: Some(&mut result),
                 ..TestRunOptions::default()
             })
             .unwrap_or_else(|error| panic!("a sweep of {buckets} buckets: {error}"));
         assert_eq!(Verdict::from(run.return_value), Verdict::Pass);
         let (words, _) = result.as_chunks();
-        (u32::from_ne_bytes(words[0]), u32::from_ne_bytes(words[1]))
+        let [flows, half_open, removed] = [0, 1, 2].map(|at| u32::from_ne_bytes(words[at]));
+        SweepResult {
+            flows,
+            half_open,
+            removed,
+            pad: [0; 3],
+        }
     }
 
     /// The program, loaded by the first test that sweeps.

@@ -1,6 +1,6 @@
 //! SYN, SYN-ACK, ACK: when a flow counts as confirmed and moves out of the reach of a SYN flood.
 
-use lb_common::{flow::state, reason::Reason};
+use lb_common::reason::Reason;
 use lb_tests::{
     packet::{TcpOption, flag::*},
     rig::Table,
@@ -184,25 +184,6 @@ fn a_half_open_flow_that_lost_its_twin_starts_anew() {
         scene.rig.delete_entry(connection.backend, connection.local);
         let again = scene.open(scene.client);
         assert_eq!(scene.state(&again), Some((Table::HalfOpen, "half_open")));
-    }
-}
-
-/// The walk through the ports looks for that, but another CPU may be at it at the same time.
-#[test]
-fn a_flow_is_not_confirmed_over_another_that_holds_its_port() {
-    for mut scene in Scene::both() {
-        let connection = scene.open(scene.client);
-        scene.backend_sends(&connection, scene.syn_ack(&connection));
-        let (backend, local) = (connection.backend, connection.local);
-        let mut holder = scene.rig.entry(backend, local).unwrap();
-        holder.table = Table::Confirmed;
-        holder.state = state::ESTABLISHED;
-        holder.destination = scene.other_client(1);
-        scene.rig.write_entry(backend, local, &holder);
-        let ack = scene.by_client(&connection);
-        scene.rig.send(&ack).counts(&[Reason::FlowTableFull]);
-        let confirmed = scene.rig.entries(scene.client.ip(), Table::Confirmed);
-        assert_eq!(confirmed, [holder]);
     }
 }
 
