@@ -1,13 +1,15 @@
-//! Tracked flows: finding them, and what each TCP segment does to their state.
+//! Tracked flows: finding them with their twins, and what is written into both.
 //!
 //! Confirmed entries are changed in place, without locks. Both directions of a flow may pass on two
 //! CPUs at once; each writes its own entry, and what one writes into its twin (state, next hop) are
 //! single bytes or values that the next packet writes again. Half-open entries are read and written
-//! through `half_open`, as copies.
+//! as copies. [`life`] tells what each segment does to a flow's state.
+
+mod life;
 
 use lb_common::{
     Address as _, PROTOCOL_TCP,
-    flow::{Flow, FlowKey, flag, side, state},
+    flow::{Flow, FlowKey, side, state},
     hash,
     reason::Reason,
 };
@@ -15,17 +17,11 @@ use lb_common::{
 use crate::{
     family::Family,
     maps,
-    packet::{Segment, copy_mac, same_mac, tcp_flag},
-    stats,
+    packet::{Segment, copy_mac, same_mac},
     table::{Inserted, Table, part},
 };
 
-/// How far beyond the SYN-ACK's sequence number the confirming acknowledgement may lie: a client
-/// that uses TCP Fast Open (RFC 7413) may acknowledge data with it. A blind guess succeeds once in
-/// 65,536 tries.
-const CONFIRM_WINDOW: u32 = 1 << 16;
-/// Nanoseconds of about a second, as a shift.
-const SECOND_SHIFT: u64 = 30;
+pub use self::life::{Progress, Signal, advance, is_steady};
 
 /// An entry, and of which kind it is.
 pub struct Found<F: Family> {
@@ -43,42 +39,6 @@ pub struct Copies<A> {
     found: Flow<A>,
     twin: Flow<A>,
     twin_key: FlowKey<A>,
-}
-
-/// What a segment means for its flow.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
-    /// It goes on.
-    On,
-    /// The flow is no more, and its entries are removed: the segment stands alone.
-    Over,
-}
-
-/// What of a segment bears on its flow's state, in host byte order.
-pub struct Signal {
-    /// Bits of [`tcp_flag`].
-    flags: u8,
-    payload: u32,
-    sequence: u32,
-    acknowledgement: u32,
-}
-
-impl Signal {
-    #[inline(always)]
-    pub fn of<F: Family>(segment: &Segment<'_, F>) -> Self {
-        Self {
-            flags: segment.tcp.flags,
-            payload: segment.payload,
-            sequence: u32::from_be(segment.tcp.sequence_be),
-            acknowledgement: u32::from_be(segment.tcp.acknowledgement_be),
-        }
-    }
-
-    /// Any of these [`tcp_flag`]s is set.
-    #[inline(always)]
-    fn has(&self, flags: u8) -> bool {
-        self.flags & flags != 0
-    }
 }
 
 /// The flow of this 5-tuple, which has this hash; not a half-open one whose time is over.
@@ -144,7 +104,7 @@ pub fn is_quiet<A>(flow: &Flow<A>, now_ns: u64) -> bool {
 #[inline(always)]
 fn copies<F: Table>() -> Option<&'static mut Copies<F::Address>> {
     // SAFETY: a per-CPU value, and the program is not preempted by another run of itself. `found`
-    // and `twin` are borrowed apart: the first by `half_open` alone, the second by `twin`.
+    // and `twin` are borrowed apart: the first by `held` alone, the second by `twin`.
     F::copies().map(|copies| unsafe { &mut *copies })
 }
 
@@ -236,141 +196,6 @@ pub fn reset<F: Table>(key: &FlowKey<F::Address>, found: &mut Found<F>) {
         twin.entry.state = state::RESET;
         twin.write(part::STATE);
     }
-}
-
-/// An established flow that this segment does not change: nothing to look up but its own entry.
-#[inline(always)]
-pub fn is_steady<F: Family>(segment: &Segment<'_, F>, found: &Found<F>) -> bool {
-    use tcp_flag::{FIN, RST, SYN};
-    found.confirmed && found.entry.state == state::ESTABLISHED && !segment.has(SYN | FIN | RST)
-}
-
-/// Carries out what a segment means for its flow's state. Not a part of the steady packet's path,
-/// so it has a stack frame of its own.
-#[inline(never)]
-pub fn advance<F: Table>(
-    signal: &Signal,
-    key: &FlowKey<F::Address>,
-    found: &mut Found<F>,
-    now_ns: u64,
-) -> Progress {
-    let from = found.entry.side;
-    let mut twin = twin::<F>(key, found);
-
-    if from == side::CLIENT {
-        // A half-open entry whose twin is gone would send packets from a source port that may be
-        // another flow's by now.
-        let orphan = !found.confirmed && twin.is_none();
-        let renewed = tcp_flag::is_syn(signal.flags) && found.entry.state >= state::FIN;
-        if orphan || renewed {
-            remove_pair::<F>(key, found);
-            return Progress::Over;
-        }
-        if confirms(signal, found, now_ns)
-            && let Some(twin_now) = &mut twin
-        {
-            if confirm::<F>(key, found, twin_now, now_ns) == Progress::Over {
-                return Progress::Over;
-            }
-            twin = self::twin::<F>(key, found);
-        }
-    } else if tcp_flag::is_syn_ack(signal.flags)
-        && !found.confirmed
-        && found.entry.state != state::ESTABLISHED
-    {
-        // Even after a RST: that may have been the answer to a straggler of the connection before.
-        found.entry.state = state::SYN_ACKED;
-        found.changed |= part::STATE;
-        if let Some(client) = &mut twin {
-            client.entry.state = state::SYN_ACKED;
-            client.entry.pending = signal.sequence.wrapping_add(1);
-            client.write(part::STATE);
-        }
-    }
-
-    let entry = &mut *found.entry;
-    if signal.has(tcp_flag::RST) {
-        entry.state = state::RESET;
-    } else if signal.has(tcp_flag::FIN) && entry.state >= state::ESTABLISHED {
-        if entry.closed_by == 0 && from == side::BACKEND {
-            entry.flags |= flag::BACKEND_CLOSED_FIRST;
-        }
-        entry.closed_by |= from;
-        entry.state = closing_state(entry.closed_by);
-    } else if entry.state == state::RESET && found.confirmed && signal.payload > 0 {
-        // Whoever sends data did not take the reset for valid (RFC 5961, section 3.2).
-        entry.state = closing_state(entry.closed_by);
-    } else {
-        return Progress::On;
-    }
-    found.changed |= part::STATE;
-    if let Some(twin) = twin {
-        twin.entry.state = found.entry.state;
-        twin.entry.closed_by = found.entry.closed_by;
-        twin.entry.flags |= found.entry.flags & flag::BACKEND_CLOSED_FIRST;
-        twin.write(part::STATE);
-    }
-    Progress::On
-}
-
-#[inline(always)]
-fn closing_state(closed_by: u8) -> u8 {
-    match closed_by {
-        0 => state::ESTABLISHED,
-        side::CLIENT | side::BACKEND => state::FIN,
-        _ => state::CLOSED,
-    }
-}
-
-/// The client's segment proves that it got the backend's SYN-ACK; or the flow was confirmed before
-/// but found the table full, and its next attempt is due.
-#[inline(always)]
-fn confirms<F: Family>(signal: &Signal, found: &Found<F>, now_ns: u64) -> bool {
-    if found.confirmed || !signal.has(tcp_flag::ACK) || signal.has(tcp_flag::SYN | tcp_flag::RST) {
-        return false;
-    }
-    match found.entry.state {
-        state::SYN_ACKED => {
-            signal.acknowledgement.wrapping_sub(found.entry.pending) < CONFIRM_WINDOW
-        }
-        state::ESTABLISHED => found.entry.pending != (now_ns >> SECOND_SHIFT) as u32,
-        _ => false,
-    }
-}
-
-/// Makes a flow a confirmed one. Where a bucket has no room it stays half-open, is counted once, and
-/// tries again about every second.
-#[inline(always)]
-fn confirm<F: Table>(
-    key: &FlowKey<F::Address>,
-    found: &mut Found<F>,
-    twin: &mut Twin<F>,
-    now_ns: u64,
-) -> Progress {
-    found.entry.state = state::ESTABLISHED;
-    twin.entry.state = state::ESTABLISHED;
-    if F::confirm(twin.key, twin.entry) {
-        if F::confirm(key, found.entry) {
-            stats::count(Reason::FlowConfirmed);
-            return match held::<F>(key, hash::flow(key)) {
-                Some(now) => {
-                    *found = now;
-                    Progress::On
-                }
-                // Somebody removed it meanwhile.
-                None => Progress::Over,
-            };
-        }
-        F::demote(twin.key);
-    }
-    found.entry.pending = (now_ns >> SECOND_SHIFT) as u32;
-    if found.entry.flags & flag::REFUSED == 0 {
-        found.entry.flags |= flag::REFUSED;
-        stats::count(Reason::FlowTableFull);
-    }
-    found.changed |= part::STATE;
-    twin.write(part::STATE);
-    Progress::On
 }
 
 /// Notes the next hop that the client's packets come by, for those that go back to it. Both lie in

@@ -1,0 +1,282 @@
+//! What is done to one bucket of a flow table: searching it, and under its lock inserting, moving,
+//! changing and removing.
+
+use core::sync::atomic::{Ordering, compiler_fence};
+
+use aya_ebpf::{Global, helpers};
+use lb_common::{
+    flow::{Flow, FlowKey},
+    hash,
+    service::Timeouts,
+    table::{Entries, HALF_OPEN_WAYS, Head, Place, WAYS, stamp},
+};
+
+use super::{Inserted, Position, part};
+use crate::{family::Family, packet::copy_mac};
+
+/// Buckets of each table; set when the program is loaded.
+#[unsafe(no_mangle)]
+static FLOW_BUCKETS: Global<u32> = Global::new(0);
+
+#[inline(always)]
+pub(super) fn find<F: Family>(key: &FlowKey<F::Address>, key_hash: u64) -> u64 {
+    let place = Place::of(key_hash, FLOW_BUCKETS.load());
+    let (Some(head), Some(entries)) = (F::head(place.bucket_idx), F::entries(place.bucket_idx))
+    else {
+        return Position::NONE;
+    };
+    // SAFETY: both are live map values. Others may write them meanwhile: words are read whole, and
+    // what they promise is checked against the key.
+    let way = way_of::<F>(unsafe { &*head }, unsafe { &*entries }, place.tag, key);
+    if way == WAYS {
+        return Position::NONE;
+    }
+    (place.bucket_idx as u64) << Position::WAY_BITS | way as u64
+}
+
+/// Which entry of the bucket has this key; [`WAYS`] for none.
+#[inline(always)]
+fn way_of<F: Family>(
+    head: &Head,
+    entries: &Entries<F::Address>,
+    tag: u8,
+    key: &FlowKey<F::Address>,
+) -> usize {
+    /// Tags that are looked at in one word.
+    const LANES: usize = 8;
+    const LOW_BITS: u64 = 0x0101_0101_0101_0101;
+    const HIGH_BITS: u64 = LOW_BITS << 7;
+    let words: *const u64 = head.tags.as_ptr().cast();
+    let wanted = tag as u64 * LOW_BITS;
+    for at in 0..WAYS / LANES {
+        // SAFETY: the tags begin at a multiple of 8 bytes and fill these words.
+        let differs = unsafe { *words.add(at) } ^ wanted;
+        // The high bit of each lane that is zero, and perhaps of lanes above one (Mycroft's test).
+        let candidates = differs.wrapping_sub(LOW_BITS) & !differs & HIGH_BITS;
+        if candidates == 0 {
+            continue;
+        }
+        // By branches, not by arithmetic: a branch is predicted, so that the entry is fetched while
+        // the head is still on its way.
+        for lane in 0..LANES {
+            let way = at * LANES + lane;
+            if candidates >> (8 * lane + 7) & 1 == 1 && entries[way].key.same(key) {
+                return way;
+            }
+        }
+    }
+    WAYS
+}
+
+/// A bucket under its lock.
+struct Bucket<'a, F: Family> {
+    head: &'a mut Head,
+    entries: &'a mut Entries<F::Address>,
+    /// Of the key that the bucket was looked up by.
+    tag: u8,
+}
+
+/// Runs `act` on the bucket of the key with this hash, under the bucket's lock. No helper may be
+/// called meanwhile (kernel/bpf/verifier.c). `None` when there is no such bucket.
+#[inline(always)]
+fn locked<F: Family, R>(key_hash: u64, act: impl FnOnce(&mut Bucket<'_, F>) -> R) -> Option<R> {
+    let place = Place::of(key_hash, FLOW_BUCKETS.load());
+    let head = F::head(place.bucket_idx)?;
+    let entries = F::entries(place.bucket_idx)?;
+    // SAFETY: the lock lies in a live map value; it is released below on the only way out.
+    unsafe { helpers::bpf_spin_lock((&raw mut (*head).lock).cast()) };
+    // SAFETY: whoever holds the lock is the only one to insert, move or remove.
+    let (head_now, entries) = unsafe { (&mut *head, &mut *entries) };
+    let result = act(&mut Bucket {
+        head: head_now,
+        entries,
+        tag: place.tag,
+    });
+    // SAFETY: as above.
+    unsafe { helpers::bpf_spin_unlock((&raw mut (*head).lock).cast()) };
+    Some(result)
+}
+
+impl<F: Family> Bucket<'_, F> {
+    /// Which entry has this key; [`WAYS`] for none.
+    #[inline(always)]
+    fn way_of(&self, key: &FlowKey<F::Address>) -> usize {
+        way_of::<F>(self.head, self.entries, self.tag, key)
+    }
+
+    /// The way of a position found just now, if its entry still has this key; [`WAYS`] if not.
+    /// Whoever moved or removed it meanwhile did so for a reason of its own.
+    #[inline(always)]
+    fn still_at(&self, found: u64, key: &FlowKey<F::Address>) -> usize {
+        let way = Position(found).way();
+        if way < WAYS && self.head.tags[way] == self.tag && self.entries[way].key.same(key) {
+            way
+        } else {
+            WAYS
+        }
+    }
+
+    /// Which half-open entry has this key; [`HALF_OPEN_WAYS`] for none.
+    #[inline(always)]
+    fn half_open_way_of(&self, key: &FlowKey<F::Address>) -> usize {
+        for way in 0..HALF_OPEN_WAYS {
+            if self.head.tags[way] == self.tag && self.entries[way].key.same(key) {
+                return way;
+            }
+        }
+        HALF_OPEN_WAYS
+    }
+
+    /// A half-open entry that is free, or else the one that was quiet for longest.
+    #[inline(always)]
+    fn place_for_new(&self, now: u32) -> usize {
+        /// Another CPU's stamp may be a little ahead of this one's clock: that is no age.
+        const AHEAD: u32 = u32::MAX - (1 << 16);
+        // Among those of the same age any will do, but not the same one for every key: a flow's
+        // second entry would displace its first where they share a bucket.
+        let mut oldest = self.tag as usize % HALF_OPEN_WAYS;
+        let mut greatest_age = 0;
+        for way in 0..HALF_OPEN_WAYS {
+            if self.head.tags[way] == 0 {
+                return way;
+            }
+            let age = now.wrapping_sub(self.head.stamps[way]);
+            if age > greatest_age && age < AHEAD {
+                greatest_age = age;
+                oldest = way;
+            }
+        }
+        oldest
+    }
+
+    /// Fills a half-open entry.
+    #[inline(always)]
+    fn put(&mut self, way: usize, key: &FlowKey<F::Address>, flow: &Flow<F::Address>) {
+        self.entries[way].key.copy_from(key);
+        self.entries[way].flow.copy_from(flow);
+        self.head.stamps[way] = stamp(flow.last_seen_ns);
+        compiler_fence(Ordering::Release);
+        self.head.tags[way] = self.tag;
+    }
+}
+
+#[inline(always)]
+pub(super) fn read<F: Family>(
+    key: &FlowKey<F::Address>,
+    key_hash: u64,
+    to: &mut Flow<F::Address>,
+) -> bool {
+    locked::<F, _>(key_hash, |bucket| {
+        let way = bucket.half_open_way_of(key);
+        if way < HALF_OPEN_WAYS {
+            to.copy_from(&bucket.entries[way].flow);
+        }
+        way < HALF_OPEN_WAYS
+    })
+    .unwrap_or(false)
+}
+
+#[inline(always)]
+pub(super) fn write<F: Family>(key: &FlowKey<F::Address>, from: &Flow<F::Address>, parts: u64) {
+    locked::<F, _>(hash::flow(key), |bucket| {
+        let way = bucket.half_open_way_of(key);
+        if way == HALF_OPEN_WAYS {
+            return;
+        }
+        let to = &mut bucket.entries[way].flow;
+        if parts & part::LAST_SEEN != 0 {
+            to.last_seen_ns = from.last_seen_ns;
+            bucket.head.stamps[way] = stamp(from.last_seen_ns);
+        }
+        if parts & part::STATE != 0 {
+            to.state = from.state;
+            to.closed_by = from.closed_by;
+            to.flags = from.flags;
+            to.pending = from.pending;
+        }
+        if parts & part::NEXT_HOP != 0 {
+            to.ifindex = from.ifindex;
+            copy_mac(&mut to.peer_mac, &from.peer_mac);
+            copy_mac(&mut to.local_mac, &from.local_mac);
+        }
+    });
+}
+
+#[inline(always)]
+pub(super) fn insert<F: Family>(
+    key: &FlowKey<F::Address>,
+    key_hash: u64,
+    flow: &Flow<F::Address>,
+    keep: Option<&Timeouts>,
+) -> Inserted {
+    let now_ns = flow.last_seen_ns;
+    locked::<F, _>(key_hash, |bucket| {
+        let mut way = bucket.way_of(key);
+        if way == WAYS {
+            way = bucket.place_for_new(stamp(now_ns));
+        } else if way >= HALF_OPEN_WAYS {
+            return Inserted::ConfirmedThere;
+        } else if let Some(timeouts) = keep {
+            let held = &bucket.entries[way].flow;
+            if now_ns.saturating_sub(held.last_seen_ns) <= timeouts.of_ns(held.state) {
+                return Inserted::HalfOpenThere;
+            }
+        }
+        bucket.put(way, key, flow);
+        Inserted::Yes
+    })
+    .unwrap_or(Inserted::Never)
+}
+
+#[inline(always)]
+pub(super) fn confirm<F: Family>(
+    key: &FlowKey<F::Address>,
+    flow: &Flow<F::Address>,
+    found: u64,
+) -> bool {
+    locked::<F, _>(hash::flow(key), |bucket| {
+        let from = bucket.still_at(found, key);
+        if from >= HALF_OPEN_WAYS {
+            return from < WAYS;
+        }
+        for way in HALF_OPEN_WAYS..WAYS {
+            if bucket.head.tags[way] == 0 {
+                bucket.entries[way].key.copy_from(key);
+                bucket.entries[way].flow.copy_from(flow);
+                compiler_fence(Ordering::Release);
+                bucket.head.tags[way] = bucket.tag;
+                bucket.head.tags[from] = 0;
+                return true;
+            }
+        }
+        false
+    })
+    .unwrap_or(false)
+}
+
+#[inline(always)]
+pub(super) fn demote<F: Family>(key: &FlowKey<F::Address>, found: u64) {
+    locked::<F, _>(hash::flow(key), |bucket| {
+        let from = bucket.still_at(found, key);
+        if !(HALF_OPEN_WAYS..WAYS).contains(&from) {
+            return;
+        }
+        let flow: *const _ = &raw const bucket.entries[from].flow;
+        // SAFETY: one entry of the bucket; `put` writes another, because half-open entries are not
+        // confirmed ones.
+        let flow = unsafe { &*flow };
+        let to = bucket.place_for_new(stamp(flow.last_seen_ns));
+        bucket.put(to, key, flow);
+        bucket.head.tags[from] = 0;
+    });
+}
+
+#[inline(always)]
+pub(super) fn remove<F: Family>(key: &FlowKey<F::Address>, found: u64) {
+    locked::<F, _>(hash::flow(key), |bucket| {
+        let way = bucket.still_at(found, key);
+        if way < WAYS {
+            bucket.head.tags[way] = 0;
+        }
+    });
+}
