@@ -1,6 +1,7 @@
 //! Packets through the real XDP program, one by one: input, expected verdict, expected bytes,
 //! expected counters. Each runs in IPv4 and in IPv6. Needs root; touches no interface.
 
+mod aged;
 mod backends;
 mod checksums;
 mod closing;
@@ -10,6 +11,7 @@ mod full_tables;
 mod handshake;
 mod new_flows;
 mod not_ours;
+mod overdue;
 mod ports;
 mod resets;
 mod scene;
