@@ -31,6 +31,24 @@ pub struct Backend {
 }
 const _: () = assert!(size_of::<Backend>() == 64);
 
+impl Backend {
+    /// An entry that nobody owns.
+    pub const FREE: Self = Self {
+        address: [0; 4],
+        port_be: 0,
+        state: 0,
+        flows: 0,
+        ifindex: 0,
+        peer_mac: [0; 6],
+        local_mac: [0; 6],
+        service_idx: 0,
+        snat_first: 0,
+        snat_count: 0,
+        identity: 0,
+        since_unix: 0,
+    };
+}
+
 /// States of a backend.
 pub mod state {
     pub const UP: u8 = 1;

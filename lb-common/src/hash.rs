@@ -18,8 +18,9 @@ pub const fn mix(mut h: u64) -> u64 {
     h ^ (h >> 33)
 }
 
-/// Hash of a client's 5-tuple. The upper half chooses the ring's slot, the lower half the first
-/// source port to try.
+/// Hash of a 5-tuple. Of a client's, the upper half chooses the ring's slot, the lower half the first
+/// source port to try; of any, both halves choose its place in the flow table
+/// ([`crate::table::Place`]).
 #[inline(always)]
 #[must_use]
 pub fn flow<A: Address>(key: &FlowKey<A>) -> u64 {

@@ -136,7 +136,7 @@ impl Store {
             sys::delete_inner(self.rings_data.fd().as_fd(), *idx).map_err(call(names::RINGS))?;
         }
         for (idx, _) in changes.backends.iter().filter(|(_, kept)| kept.is_none()) {
-            self.set_backend(*idx, &FREE_BACKEND)?;
+            self.set_backend(*idx, &Backend::FREE)?;
             self.clear_stats(*idx)?;
         }
         Ok(())
@@ -246,21 +246,6 @@ impl Store {
     }
 }
 
-/// An entry of `backends` that nobody owns.
-const FREE_BACKEND: Backend = Backend {
-    address: [0; 4],
-    port_be: 0,
-    state: 0,
-    flows: 0,
-    ifindex: 0,
-    peer_mac: [0; 6],
-    local_mac: [0; 6],
-    service_idx: 0,
-    snat_first: 0,
-    snat_count: 0,
-    identity: 0,
-    since_unix: 0,
-};
 const _: () = assert!(MAX_BACKENDS < NO_BACKEND);
 
 /// Opens a pinned map as data.

