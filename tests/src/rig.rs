@@ -17,7 +17,7 @@ use aya::{
 use lb_common::{names, reason::Reason, service::Settings};
 
 pub use cpu::pin_this_thread;
-pub use entry::{Entry, Table, now_ns};
+pub use entry::{Entry, Table, key_hash, now_ns};
 pub use lb_userspace::datapath::Capacity;
 pub use outcome::{Outcome, Verdict};
 

@@ -6,7 +6,7 @@ use aya::Pod;
 use lb_common::{
     Address, PROTOCOL_TCP, V4, V6,
     flow::{Flow, FlowKey},
-    names,
+    hash, names,
     service::VipKey,
 };
 use nix::time::{ClockId, clock_gettime};
@@ -135,6 +135,13 @@ pub(super) fn key<A: Family>(source: SocketAddr, destination: SocketAddr) -> Flo
         destination_port_be: destination.port().to_be(),
         protocol: PROTOCOL_TCP.into(),
     }
+}
+
+/// The hash of TCP packets from `source` to `destination`, as both sides of the kernel boundary know
+/// it.
+#[must_use]
+pub fn key_hash(source: SocketAddr, destination: SocketAddr) -> u64 {
+    by_family!(source, A => hash::flow(&key::<A>(source, destination)))
 }
 
 /// The key of a TCP vip.

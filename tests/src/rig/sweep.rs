@@ -7,13 +7,13 @@ use aya::{
     programs::{TestRun as _, TestRunOptions, Xdp},
 };
 use lb_common::{
-    hash, names,
+    names,
     table::{Head, Place, SweepRequest, SweepResult},
 };
 
 use super::{
     Rig, Verdict,
-    entry::{Family as _, Table, by_family, key},
+    entry::{Family as _, Table, by_family, key_hash},
 };
 
 /// Buckets of one run. It divides no table's length, so that the last run is a shorter one.
@@ -47,8 +47,7 @@ impl Rig {
     /// When the kernel refuses.
     pub fn sweep_bucket_of(&mut self, source: SocketAddr, destination: SocketAddr) -> SweepResult {
         let buckets = self.buckets(source.ip());
-        let key_hash = by_family!(source, A => hash::flow(&key::<A>(source, destination)));
-        let bucket_idx = Place::of(key_hash, buckets).bucket_idx;
+        let bucket_idx = Place::of(key_hash(source, destination), buckets).bucket_idx;
         self.sweep_stretch(source.ip(), bucket_idx, 1)
     }
 

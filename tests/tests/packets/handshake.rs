@@ -1,9 +1,9 @@
 //! SYN, SYN-ACK, ACK: when a flow counts as confirmed and moves out of the reach of a SYN flood.
 
-use lb_common::reason::Reason;
+use lb_common::{reason::Reason, table::Place};
 use lb_tests::{
-    packet::{TcpOption, flag::*},
-    rig::Table,
+    packet::{TcpOption, flag::*, mac},
+    rig::{Capacity, Table, key_hash},
 };
 
 use crate::scene::{BACKEND_ISN, Scene};
@@ -203,5 +203,47 @@ fn a_syn_ack_after_a_reset_still_counts() {
             .rig
             .send(&scene.by_client(&connection))
             .counts(&[Reason::FlowConfirmed]);
+    }
+}
+
+/// The head of a bucket knows entries by a tag of one byte.
+#[test]
+fn half_open_flows_with_the_same_tag_are_told_apart() {
+    for mut scene in Scene::sized(Capacity::of_buckets(1)) {
+        let vip = scene.vip;
+        let tag = |client| Place::of(key_hash(client, vip), 1).tag;
+        let first = scene.other_client(0);
+        let second = (1..)
+            .map(|n| scene.other_client(n))
+            .find(|client| tag(*client) == tag(first))
+            .expect("one client in 255 has the tag");
+        let connections = [first, second].map(|client| scene.open(client));
+        for connection in &connections {
+            scene.client_sends(connection, scene.syn(connection.client));
+            scene.backend_sends(connection, scene.syn_ack(connection));
+        }
+        for connection in &connections {
+            let ack = scene.by_client(connection);
+            scene.client_sends(connection, ack);
+            assert_eq!(
+                scene.state(connection),
+                Some((Table::Confirmed, "established"))
+            );
+        }
+    }
+}
+
+#[test]
+fn the_syn_ack_follows_the_client_to_another_router() {
+    for mut scene in Scene::both() {
+        let connection = scene.open(scene.client);
+        let (new_router, new_front) = (mac(51), mac(52));
+        let syn = scene.syn(scene.client).macs(new_router, new_front);
+        scene.client_sends(&connection, syn);
+        let syn_ack = scene.syn_ack(&connection);
+        let expected = scene
+            .as_client_sees(&connection, syn_ack.clone())
+            .macs(new_front, new_router);
+        scene.rig.send(&syn_ack).transmitted_as(&expected);
     }
 }

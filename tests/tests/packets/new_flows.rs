@@ -1,14 +1,9 @@
 //! A SYN for a vip opens a flow toward the backend that the service's ring names.
 
-use lb_common::{
-    RING_SLOTS,
-    flow::{FlowKey, side},
-    hash,
-    reason::Reason,
-};
+use lb_common::{flow::side, hash, reason::Reason};
 use lb_tests::{
     packet::TcpOption,
-    rig::{INGRESS, Table, now_ns},
+    rig::{INGRESS, Table, key_hash, now_ns},
 };
 
 use crate::scene::{FRONT, ROUTER, Scene, backend_mac};
@@ -104,8 +99,7 @@ fn a_syn_with_data_and_ecn_flags_is_a_syn() {
 fn the_ring_slot_of_the_flow_hash_decides() {
     for mut scene in Scene::both() {
         scene.add_backend(1);
-        let key_slot = |client, vip| slot_of(client, vip);
-        let slot = key_slot(scene.client, scene.vip);
+        let slot = hash::slot(key_hash(scene.client, scene.vip));
         scene.rig.ring(0, |s| u32::from(s == slot));
         assert_eq!(scene.open(scene.client).backend_idx, 1);
         for n in 0..20 {
@@ -173,34 +167,4 @@ fn a_slot_of_a_backend_that_just_went_down_gives_way_to_another() {
         }
         assert!(opened > 190, "{opened} of 200");
     }
-}
-
-/// The slot that lb-common's hash, which both sides share, gives a client.
-fn slot_of(client: std::net::SocketAddr, vip: std::net::SocketAddr) -> u32 {
-    let (source, destination) = (
-        lb_tests::rig::Rig::address_words(client.ip()),
-        lb_tests::rig::Rig::address_words(vip.ip()),
-    );
-    let (source_port_be, destination_port_be) = (client.port().to_be(), vip.port().to_be());
-    let protocol = lb_common::PROTOCOL_TCP.into();
-    let hash = if client.is_ipv4() {
-        hash::flow(&FlowKey {
-            source: [source[0]],
-            destination: [destination[0]],
-            source_port_be,
-            destination_port_be,
-            protocol,
-        })
-    } else {
-        hash::flow(&FlowKey {
-            source,
-            destination,
-            source_port_be,
-            destination_port_be,
-            protocol,
-        })
-    };
-    let slot = hash::slot(hash);
-    assert!(slot < RING_SLOTS);
-    slot
 }
