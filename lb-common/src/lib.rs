@@ -16,7 +16,7 @@ pub mod service;
 pub mod table;
 
 /// Version of everything that is pinned. It names the folder of the pins (`bpf/v<layout>`).
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 
 /// Most backends over all services together: the length of the maps `backends` and
 /// `backend_stats`.
@@ -34,18 +34,24 @@ pub const RING_SLOTS: u32 = 65_537;
 /// Slots in one value of a ring's map. An array map rounds each value up to 8 bytes, so single
 /// slots would double the ring's size; 16 fill one cache line.
 pub const RING_CHUNK: u32 = 16;
-/// Values of a ring's map: the last one is not full.
+/// Values that hold a ring: the last one is not full.
 pub const RING_CHUNKS: u32 = RING_SLOTS.div_ceil(RING_CHUNK);
+/// Values of a ring's map: it has two halves, one for the ring in force
+/// ([`service::Service::ring_half`]) and one for the ring that takes its place.
+pub const RING_MAP_CHUNKS: u32 = 2 * RING_CHUNKS;
 /// What a ring's slot holds when the service has no backend.
 pub const NO_BACKEND: u32 = u32::MAX;
 
 /// One value of a ring's map: backend indices, [`NO_BACKEND`] where there is none.
 pub type RingChunk = [u32; RING_CHUNK as usize];
 
-/// Which ring value and which place in it hold a slot.
+/// Which value of a ring's map, and which place in it, hold a slot of the ring in this half (0 or 1).
 #[must_use]
-pub const fn ring_position(slot: u32) -> (u32, usize) {
-    (slot / RING_CHUNK, (slot % RING_CHUNK) as usize)
+pub const fn ring_position(half: u8, slot: u32) -> (u32, usize) {
+    (
+        half as u32 * RING_CHUNKS + slot / RING_CHUNK,
+        (slot % RING_CHUNK) as usize,
+    )
 }
 
 /// Names of the maps and of the program, as pinned under `DIR/bpf/v<layout>/`. A map's name is at

@@ -25,7 +25,10 @@ pub struct Service {
     pub eligible: u32,
     /// One of [`mode`].
     pub mode: u8,
-    pub pad: [u8; 3],
+    /// Which half of the service's map in `rings` holds its ring: 0 or 1. A new ring is written into
+    /// the other half, so that this one byte puts it in place.
+    pub ring_half: u8,
+    pub pad: [u8; 2],
     /// Hash of the service's name: by it a restarted daemon knows the entry again. 0 marks a free
     /// entry.
     pub identity: u64,

@@ -7,7 +7,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray},
 };
 use lb_common::{
-    MAX_BACKENDS, MAX_SERVICES, MAX_SNAT, MAX_VIPS, RING_CHUNKS, RingChunk, RstBudget, V4, V6,
+    MAX_BACKENDS, MAX_SERVICES, MAX_SNAT, MAX_VIPS, RING_MAP_CHUNKS, RingChunk, RstBudget, V4, V6,
     backend::{Backend, BackendStats},
     flow::FlowKey,
     reason::REASON_SLOTS,
@@ -31,10 +31,10 @@ pub static VIPS4: HashMap<VipKey<V4>, u32> = HashMap::with_max_entries(MAX_VIPS,
 pub static VIPS6: HashMap<VipKey<V6>, u32> = HashMap::with_max_entries(MAX_VIPS, 0);
 #[map(name = "services")]
 pub static SERVICES: Array<Service> = Array::with_max_entries(MAX_SERVICES, 0);
-/// One inner map for each service, so that a ring is replaced by a single store.
+/// One inner map for each service that exists, with room for two rings: its own and the next.
 #[btf_map(name = "rings")]
 pub static RINGS: btf_maps::ArrayOfMaps<
-    btf_maps::Array<RingChunk, { RING_CHUNKS as usize }>,
+    btf_maps::Array<RingChunk, { RING_MAP_CHUNKS as usize }>,
     { MAX_SERVICES as usize },
 > = btf_maps::ArrayOfMaps::new();
 #[map(name = "backends")]

@@ -85,7 +85,7 @@ pub fn backend(service_idx: u32, flow_hash: u64) -> Result<Choice, Reason> {
     }
     let mut slot_hash = flow_hash;
     for _ in 0..SLOT_ATTEMPTS {
-        let (chunk, place) = ring_position(hash::slot(slot_hash));
+        let (chunk, place) = ring_position(service.ring_half, hash::slot(slot_hash));
         let chunk = maps::RINGS
             .get_value(service_idx, &chunk)
             .ok_or(Reason::TableError)?;

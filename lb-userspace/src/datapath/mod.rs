@@ -6,6 +6,7 @@ mod error;
 mod flows;
 mod log;
 mod pins;
+mod rings;
 mod store;
 mod sweep;
 mod sys;

@@ -4,28 +4,22 @@
 use std::{
     collections::{BTreeMap, HashMap},
     os::fd::AsFd as _,
-    sync::Arc,
 };
 
 use aya::{
     Pod,
-    maps::{
-        Array, ArrayOfMaps, HashMap as BpfHashMap, IterableMap as _, Map, MapData, MapError,
-        PerCpuArray,
-    },
+    maps::{Array, HashMap as BpfHashMap, IterableMap as _, Map, MapData, MapError, PerCpuArray},
 };
 use lb_common::{
-    MAX_BACKENDS, NO_BACKEND, RING_CHUNK, RING_CHUNKS, RING_SLOTS, RingChunk, V4, V6,
+    MAX_BACKENDS, NO_BACKEND, V4, V6,
     backend::{Backend, BackendStats},
     names,
     reason::Reason,
     service::{Service, Settings, VipKey},
 };
 
-use super::{error::DatapathError, pins::Pins, sys};
+use super::{error::DatapathError, pins::Pins, rings::RingStore, sys};
 use crate::tables::{Tables, diff::Changes};
-
-type Ring = Array<MapData, RingChunk>;
 
 /// Handles of the maps that the daemon writes, and of the counters it reads.
 pub struct Store {
@@ -33,9 +27,7 @@ pub struct Store {
     vips4: BpfHashMap<MapData, VipKey<V4>, u32>,
     vips6: BpfHashMap<MapData, VipKey<V6>, u32>,
     services: Array<MapData, Service>,
-    rings: ArrayOfMaps<MapData, Ring>,
-    /// A second descriptor of `rings`, for the calls that aya does not have.
-    rings_data: MapData,
+    rings: RingStore,
     backends: Array<MapData, Backend>,
     snat: Array<MapData, V6>,
     backend_stats: PerCpuArray<MapData, BackendStats>,
@@ -54,8 +46,7 @@ impl Store {
             vips4: typed(pins, names::VIPS4)?,
             vips6: typed(pins, names::VIPS6)?,
             services: typed(pins, names::SERVICES)?,
-            rings: typed(pins, names::RINGS)?,
-            rings_data: data(pins, names::RINGS)?,
+            rings: RingStore::open(pins)?,
             backends: typed(pins, names::BACKENDS)?,
             snat: typed(pins, names::SNAT)?,
             backend_stats: typed(pins, names::BACKEND_STATS)?,
@@ -87,8 +78,8 @@ impl Store {
         tables.services = read_array(self.services.map(), names::SERVICES, |entry: &Service| {
             entry.identity != 0
         })?;
-        for idx in tables.services.keys() {
-            if let Some(ring) = self.read_ring(*idx)? {
+        for (idx, service) in &tables.services {
+            if let Some(ring) = self.rings.read(*idx, service.ring_half)? {
                 tables.rings.insert(*idx, ring);
             }
         }
@@ -111,11 +102,7 @@ impl Store {
                 self.set_backend(*idx, backend)?;
             }
         }
-        for (idx, ring) in &changes.rings {
-            if let Some(ring) = ring {
-                self.write_ring(*idx, ring)?;
-            }
-        }
+        self.rings.write(&changes.rings)?;
         for (idx, service) in &changes.services {
             if let Some(service) = service {
                 self.set_service(*idx, service)?;
@@ -133,7 +120,7 @@ impl Store {
             self.set_service(*idx, &Service::default())?;
         }
         for (idx, _) in changes.rings.iter().filter(|(_, kept)| kept.is_none()) {
-            sys::delete_inner(self.rings_data.fd().as_fd(), *idx).map_err(call(names::RINGS))?;
+            self.rings.remove(*idx)?;
         }
         for (idx, _) in changes.backends.iter().filter(|(_, kept)| kept.is_none()) {
             self.set_backend(*idx, &Backend::FREE)?;
@@ -210,40 +197,6 @@ impl Store {
             .set(idx, zeros, 0)
             .map_err(at(names::BACKEND_STATS))
     }
-
-    /// Fills a new inner map and puts it in place by one store: a packet sees the ring before or
-    /// this one.
-    fn write_ring(&mut self, service_idx: u32, ring: &[u32]) -> Result<(), DatapathError> {
-        let inner: Ring = Array::create(RING_CHUNKS, 0).map_err(at(names::RINGS))?;
-        let chunks: Vec<RingChunk> = ring
-            .chunks(RING_CHUNK as usize)
-            .map(|slots| {
-                let mut chunk = [NO_BACKEND; RING_CHUNK as usize];
-                chunk[..slots.len()].copy_from_slice(slots);
-                chunk
-            })
-            .collect();
-        sys::write_array(inner.map().fd().as_fd(), &chunks).map_err(call(names::RINGS))?;
-        (self.rings)
-            .set(service_idx, &inner, 0)
-            .map_err(at(names::RINGS))
-    }
-
-    fn read_ring(&self, service_idx: u32) -> Result<Option<Arc<[u32]>>, DatapathError> {
-        let inner = match self.rings.get(&service_idx, 0) {
-            Ok(inner) => inner,
-            Err(MapError::KeyNotFound) => return Ok(None),
-            Err(error) => return Err(at(names::RINGS)(error)),
-        };
-        let mut slots = vec![NO_BACKEND; (RING_CHUNKS * RING_CHUNK) as usize];
-        sys::for_each(inner.map().fd().as_fd(), |idx: &u32, chunk: &RingChunk| {
-            let start = (*idx * RING_CHUNK) as usize;
-            slots[start..start + chunk.len()].copy_from_slice(chunk);
-        })
-        .map_err(call(names::RINGS))?;
-        slots.truncate(RING_SLOTS as usize);
-        Ok(Some(slots.into()))
-    }
 }
 
 const _: () = assert!(MAX_BACKENDS < NO_BACKEND);
@@ -308,10 +261,10 @@ fn write_hash<K: Pod>(
     Ok(())
 }
 
-fn at(map: &'static str) -> impl Fn(MapError) -> DatapathError {
+pub fn at(map: &'static str) -> impl Fn(MapError) -> DatapathError {
     move |source| DatapathError::Map { map, source }
 }
 
-fn call(map: &'static str) -> impl Fn(std::io::Error) -> DatapathError {
+pub fn call(map: &'static str) -> impl Fn(std::io::Error) -> DatapathError {
     move |source| DatapathError::MapCall { map, source }
 }

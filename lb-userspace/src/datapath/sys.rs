@@ -186,20 +186,23 @@ pub fn for_each<K: Pod, V: Pod>(
     }
 }
 
-/// Writes the values of an array map from index 0 on.
+/// Writes values of an array map, or puts maps (by their descriptors) into an array of maps.
 ///
 /// # Errors
 /// What the kernel says.
-pub fn write_array<V: Pod>(map: BorrowedFd<'_>, values: &[V]) -> io::Result<()> {
-    let keys: Vec<u32> = (0..).take(values.len()).collect();
+///
+/// # Panics
+/// When there are not as many values as indices.
+pub fn update<V: Pod>(map: BorrowedFd<'_>, indices: &[u32], values: &[V]) -> io::Result<()> {
+    assert_eq!(indices.len(), values.len(), "a value for each index");
     let mut attr = BatchAttr {
-        keys: keys.as_ptr() as u64,
+        keys: indices.as_ptr() as u64,
         values: values.as_ptr() as u64,
         count: u32::try_from(values.len()).expect("an array map's length is 32 bits wide"),
         map_fd: raw(map),
         ..BatchAttr::default()
     };
-    // SAFETY: `keys` and `values` hold `count` elements each. An array map rounds each value up to
+    // SAFETY: `indices` and `values` hold `count` elements each. An array map rounds each value up to
     // 8 bytes, and the callers' types are multiples of that.
     unsafe { bpf(BPF_MAP_UPDATE_BATCH, &mut attr) }.map(drop)
 }

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, HashMap},
     hash::Hash,
-    sync::Arc,
 };
 
 use lb_common::{
@@ -12,7 +11,7 @@ use lb_common::{
     service::{Service, Settings, VipKey},
 };
 
-use super::Tables;
+use super::{Tables, ring::Ring};
 
 /// Writes, in no order; `datapath` knows the order in which they are safe. `None` removes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,7 +19,7 @@ pub struct Changes {
     pub settings: Option<Box<Settings>>,
     pub snat: Vec<(u32, V6)>,
     pub backends: Vec<(u32, Option<Backend>)>,
-    pub rings: Vec<(u32, Option<Arc<[u32]>>)>,
+    pub rings: Vec<(u32, Option<Ring>)>,
     pub services: Vec<(u32, Option<Service>)>,
     pub vips4: Vec<(VipKey<V4>, Option<u32>)>,
     pub vips6: Vec<(VipKey<V6>, Option<u32>)>,

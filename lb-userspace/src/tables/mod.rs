@@ -5,6 +5,7 @@ pub mod diff;
 pub mod identity;
 pub mod ids;
 pub mod maglev;
+pub mod ring;
 
 #[cfg(test)]
 mod tests;
@@ -12,17 +13,17 @@ mod tests;
 use std::{
     collections::{BTreeMap, HashMap},
     net::{IpAddr, SocketAddr},
-    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use lb_common::{
-    PROTOCOL_TCP, RING_SLOTS, V4, V6,
+    PROTOCOL_TCP, V4, V6,
     backend::{self, Backend},
     service::{Service, Settings, Timeouts, VipKey, mode, setting},
 };
 
-use self::{ids::Ids, maglev::Member};
+pub use self::ring::RingCache;
+use self::{ids::Ids, maglev::Member, ring::Ring};
 use crate::{
     config::{Config, OnDown, Protocol, Service as ServiceConfig, Timeouts as ConfiguredTimeouts},
     net::NextHop,
@@ -35,8 +36,8 @@ pub struct Tables {
     /// Source addresses of mode `nat`, IPv4 in the first word.
     pub snat: Vec<V6>,
     pub backends: BTreeMap<u32, Backend>,
-    /// Backend indices by slot, [`RING_SLOTS`] of them.
-    pub rings: BTreeMap<u32, Arc<[u32]>>,
+    /// By service.
+    pub rings: BTreeMap<u32, Ring>,
     pub services: BTreeMap<u32, Service>,
     pub vips4: HashMap<VipKey<V4>, u32>,
     pub vips6: HashMap<VipKey<V6>, u32>,
@@ -97,27 +98,6 @@ pub enum TableError {
          their flows are gone"
     )]
     Full { what: &'static str, limit: u32 },
-}
-
-/// Rings built before, so that a change elsewhere does not build them again.
-#[derive(Default)]
-pub struct RingCache {
-    by_service: HashMap<u32, (Vec<Member>, Arc<[u32]>)>,
-}
-
-impl RingCache {
-    fn ring(&mut self, service_idx: u32, mut members: Vec<Member>) -> Arc<[u32]> {
-        members.sort_by_key(|member| member.identity);
-        match self.by_service.get(&service_idx) {
-            Some((of, ring)) if *of == members => Arc::clone(ring),
-            _ => {
-                let ring: Arc<[u32]> = maglev::build(&members, RING_SLOTS).into();
-                self.by_service
-                    .insert(service_idx, (members, Arc::clone(&ring)));
-                ring
-            }
-        }
-    }
 }
 
 /// The tables that these inputs call for. `applied` are those in force: an entry that is no longer
@@ -191,19 +171,21 @@ fn add_service(
         }
         desired.backends.insert(backend_idx, entry);
     }
+    let eligible = u32::try_from(members.len()).expect("backends are limited");
+    let slots = rings.slots(service_idx, members);
+    let ring = Ring::after(applied.rings.get(&service_idx), slots);
     desired.services.insert(
         service_idx,
         Service {
-            eligible: u32::try_from(members.len()).expect("backends are limited"),
+            eligible,
             mode: mode::NAT,
-            pad: [0; 3],
+            ring_half: ring.half,
+            pad: [0; 2],
             identity: service_identity,
             timeouts: timeouts(&service.timeouts),
         },
     );
-    desired
-        .rings
-        .insert(service_idx, rings.ring(service_idx, members));
+    desired.rings.insert(service_idx, ring);
     for vip in vips {
         admit_vip(desired, vip, protocol_number(service.protocol), service_idx);
     }

@@ -121,7 +121,7 @@ fn next_hop() -> NextHop {
 fn backends_that_are_up_share_the_ring() {
     let mut world = World::new(TWO_BACKENDS);
     world.step();
-    let ring = &world.applied.rings[&0];
+    let ring = &world.applied.rings[&0].slots;
     assert_eq!(ring.len(), RING_SLOTS as usize);
     for name in ["a", "b"] {
         let (idx, entry) = world.entry(world.identity(name)).expect("an entry");
@@ -157,7 +157,7 @@ fn a_backend_that_goes_down_leaves_the_ring_and_resets_its_flows() {
     let (idx, entry) = world.entry(world.identity("a")).expect("an entry");
     assert_eq!(entry.state, backend::state::DOWN);
     assert_eq!(entry.flows, backend::flows::RESET);
-    assert!(!world.applied.rings[&0].contains(&idx));
+    assert!(!world.applied.rings[&0].slots.contains(&idx));
     assert_eq!(world.applied.services[&0].eligible, 1);
 }
 
@@ -172,6 +172,20 @@ fn on_down_keep_leaves_the_flows_alone() {
 }
 
 #[test]
+fn a_new_ring_is_not_written_over_the_one_in_force() {
+    let mut world = World::new(TWO_BACKENDS);
+    let mut halves = Vec::new();
+    for up in [true, false, false, true] {
+        world.set_up("a", up);
+        world.step();
+        let half = world.applied.rings[&0].half;
+        assert_eq!(world.applied.services[&0].ring_half, half);
+        halves.push(half);
+    }
+    assert_eq!(halves, [0, 1, 1, 0], "it changes when the ring does");
+}
+
+#[test]
 fn without_a_backend_up_the_ring_is_empty() {
     let mut world = World::new(TWO_BACKENDS);
     world.set_up("a", false);
@@ -180,6 +194,7 @@ fn without_a_backend_up_the_ring_is_empty() {
     assert_eq!(world.applied.services[&0].eligible, 0);
     assert!(
         world.applied.rings[&0]
+            .slots
             .iter()
             .all(|slot| *slot == NO_BACKEND)
     );
@@ -200,7 +215,7 @@ fn a_removed_backend_stays_as_removed_and_its_index_is_not_given_away() {
     assert_eq!(entry.flows, backend::flows::RESET);
     let (new_idx, _) = world.entry(world.identity("a")).expect("an entry");
     assert_ne!(new_idx, gone_idx);
-    assert!(!world.applied.rings[&0].contains(&gone_idx));
+    assert!(!world.applied.rings[&0].slots.contains(&gone_idx));
 }
 
 #[test]
@@ -261,6 +276,7 @@ services:
             .expect("a service entry");
         assert!(
             world.applied.rings[service_idx]
+                .slots
                 .iter()
                 .all(|slot| *slot == idx)
         );

@@ -11,7 +11,7 @@ use aya::{
     util::nr_cpus,
 };
 use lb_common::{
-    NO_BACKEND, RING_CHUNK, RING_CHUNKS, RING_SLOTS, RingChunk, RstBudget,
+    NO_BACKEND, RING_CHUNK, RING_CHUNKS, RING_MAP_CHUNKS, RING_SLOTS, RingChunk, RstBudget,
     backend::{Backend, BackendStats},
     names,
     reason::Reason,
@@ -78,7 +78,8 @@ impl Rig {
         let service = Service {
             eligible,
             mode: mode::NAT,
-            pad: [0; 3],
+            ring_half: 0,
+            pad: [0; 2],
             identity: 1 + u64::from(service_idx),
             timeouts: Timeouts::default(),
         };
@@ -108,7 +109,8 @@ impl Rig {
     /// # Panics
     /// When the kernel refuses the ring.
     pub fn ring(&mut self, service_idx: u32, backend_of_slot: impl Fn(u32) -> u32) {
-        let mut ring = Array::<MapData, RingChunk>::create(RING_CHUNKS, 0).expect("a ring is made");
+        let mut ring =
+            Array::<MapData, RingChunk>::create(RING_MAP_CHUNKS, 0).expect("a ring is made");
         for chunk in 0..RING_CHUNKS {
             let slots: RingChunk = std::array::from_fn(|place| {
                 let slot = chunk * RING_CHUNK + place as u32;
