@@ -88,45 +88,48 @@ impl Rig {
             .expect("services take their entries");
     }
 
-    /// Changes how long a service's flows are kept without packets.
-    ///
-    /// # Panics
-    /// When there is no such service.
-    pub fn timeouts(&mut self, service_idx: u32, timeouts: Timeouts) {
+    /// Changes a service in place.
+    pub fn change_service(&mut self, service_idx: u32, change: impl FnOnce(&mut Service)) {
         let mut services: Array<_, Service> = self.array(names::SERVICES);
-        let service = services.get(&service_idx, 0).expect("it is within bounds");
-        let service = Service {
-            timeouts,
-            ..service
-        };
+        let mut service = services.get(&service_idx, 0).expect("it is within bounds");
+        change(&mut service);
         services
             .set(service_idx, service, 0)
             .expect("services take their entries");
     }
 
-    /// A service's ring, replaced whole.
+    /// A service's ring, in the half that its entry names at first; no backend stands in the other.
+    pub fn ring(&mut self, service_idx: u32, backend_of_slot: impl Fn(u32) -> u32) {
+        self.rings(service_idx, |half, slot| match half {
+            0 => backend_of_slot(slot),
+            _ => NO_BACKEND,
+        });
+    }
+
+    /// Both halves of a service's rings.
     ///
     /// # Panics
-    /// When the kernel refuses the ring.
-    pub fn ring(&mut self, service_idx: u32, backend_of_slot: impl Fn(u32) -> u32) {
-        let mut ring =
-            Array::<MapData, RingChunk>::create(RING_MAP_CHUNKS, 0).expect("a ring is made");
-        for chunk in 0..RING_CHUNKS {
+    /// When the kernel refuses the map.
+    pub fn rings(&mut self, service_idx: u32, backend_of_slot: impl Fn(u8, u32) -> u32) {
+        let mut rings =
+            Array::<MapData, RingChunk>::create(RING_MAP_CHUNKS, 0).expect("a map is made");
+        for chunk in 0..RING_MAP_CHUNKS {
+            let half = u8::from(chunk >= RING_CHUNKS);
             let slots: RingChunk = std::array::from_fn(|place| {
-                let slot = chunk * RING_CHUNK + place as u32;
+                let slot = chunk % RING_CHUNKS * RING_CHUNK + place as u32;
                 if slot < RING_SLOTS {
-                    backend_of_slot(slot)
+                    backend_of_slot(half, slot)
                 } else {
                     NO_BACKEND
                 }
             });
-            ring.set(chunk, slots, 0).expect("the ring has this chunk");
+            rings.set(chunk, slots, 0).expect("the map has this chunk");
         }
-        let rings = self.ebpf.map_mut(names::RINGS).expect("rings exist");
-        ArrayOfMaps::<_, Array<MapData, RingChunk>>::try_from(rings)
+        let outer = self.ebpf.map_mut(names::RINGS).expect("rings exist");
+        ArrayOfMaps::<_, Array<MapData, RingChunk>>::try_from(outer)
             .expect("rings are an array of arrays")
-            .set(service_idx, &ring, 0)
-            .expect("rings take a ring of the right length");
+            .set(service_idx, &rings, 0)
+            .expect("rings take a map of the right length");
     }
 
     /// An address as [`Backend::address`] holds it.

@@ -32,7 +32,9 @@ pub struct Kept {
 pub fn scenes() -> [Scene; 2] {
     let mut scenes = Scene::both();
     for scene in &mut scenes {
-        scene.rig.timeouts(0, TIMEOUTS);
+        scene
+            .rig
+            .change_service(0, |service| service.timeouts = TIMEOUTS);
     }
     scenes
 }

@@ -108,6 +108,24 @@ fn the_ring_slot_of_the_flow_hash_decides() {
     }
 }
 
+/// A new ring is written beside the one in force.
+#[test]
+fn the_ring_in_force_is_the_one_that_the_service_names() {
+    for mut scene in Scene::both() {
+        scene.add_backend(1);
+        scene.rig.rings(0, |half, _| half.into());
+        for (half, clients) in [(0, 0..20), (1, 20..40), (0, 40..60)] {
+            scene
+                .rig
+                .change_service(0, |service| service.ring_half = half);
+            for n in clients {
+                let connection = scene.open(scene.other_client(n));
+                assert_eq!(connection.backend_idx, u32::from(half));
+            }
+        }
+    }
+}
+
 #[test]
 fn flows_spread_as_the_ring_does() {
     for mut scene in Scene::both() {

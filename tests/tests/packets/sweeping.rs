@@ -75,13 +75,12 @@ fn each_service_has_its_own_timers() {
         tls.set_port(443);
         scene.rig.vip(tls, 1);
         scene.rig.service(1, 1);
-        scene.rig.timeouts(
-            1,
-            Timeouts {
+        scene.rig.change_service(1, |service| {
+            service.timeouts = Timeouts {
                 established_ms: 30_000,
                 ..TIMEOUTS
-            },
-        );
+            };
+        });
         scene.add_backend(1);
         scene
             .rig
