@@ -1,7 +1,7 @@
 //! The checker against a server on 127.0.0.1 whose answers the test chooses.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -14,6 +14,8 @@ const ID: u64 = 7;
 struct Server {
     address: SocketAddr,
     status: Arc<AtomicU16>,
+    /// Requests that came so far.
+    probes: Arc<AtomicUsize>,
 }
 
 impl Server {
@@ -22,16 +24,23 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let status = Arc::new(AtomicU16::new(status));
         let current = Arc::clone(&status);
+        let probes = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&probes);
         tokio::spawn(async move {
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
+                count.fetch_add(1, Ordering::SeqCst);
                 let _ = stream.read(&mut [0; 1024]).await;
                 let status = current.load(Ordering::SeqCst);
                 let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
                 let _ = stream.write_all(answer.as_bytes()).await;
             }
         });
-        Self { address, status }
+        Self {
+            address,
+            status,
+            probes,
+        }
     }
 
     fn answer(&self, status: u16) {
@@ -196,6 +205,41 @@ async fn another_target_keeps_the_state_and_other_rules_do_not_restart_the_probe
     };
     assert!(!first.contains("(1 of "), "{first}");
     assert!(checker.snapshot(ID).unwrap().up);
+}
+
+#[tokio::test]
+async fn the_same_result_again_is_not_told() {
+    let server = Server::start(200).await;
+    let (mut checker, mut events) = checker();
+    checker.apply(vec![server.wanted(Initial::Unknown)]);
+    next(&mut events).await;
+    // A probe begins after the result before it was taken in.
+    let seen = server.probes.load(Ordering::SeqCst);
+    while server.probes.load(Ordering::SeqCst) < seen + 4 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(events.try_recv(), Err(mpsc::error::TryRecvError::Empty));
+}
+
+#[test]
+fn a_fault_of_this_host_takes_no_backend_down() {
+    let rules = Rules { rise: 1, fall: 1 };
+    let mut record = Record {
+        health: Health::new(rules, adopted_up(), SystemTime::now()),
+        took: None,
+        probed: false,
+    };
+    let no_descriptors = std::io::Error::from_raw_os_error(libc::EMFILE);
+    assert_eq!(record.observe(&Err(Failure::Local(no_descriptors))), None);
+    let snapshot = record.snapshot();
+    assert!(snapshot.up);
+    assert!(
+        snapshot.reason.starts_with("cannot probe from this host: "),
+        "{}",
+        snapshot.reason
+    );
+    let decision = record.observe(&Err(Failure::Refused));
+    assert_eq!(decision.expect("a decision").to, State::Down);
 }
 
 #[tokio::test]

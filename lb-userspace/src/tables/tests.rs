@@ -1,7 +1,10 @@
 //! What the tables hold for a configuration, and what stays the same over changes.
 
+mod kept;
+
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
+    hash::Hash,
     net::{IpAddr, SocketAddr},
     time::{Duration, UNIX_EPOCH},
 };
@@ -9,8 +12,11 @@ use std::{
 use lb_common::{NO_BACKEND, RING_SLOTS, backend, hash};
 
 use super::{
-    Family, Health, Inputs, RingCache, Tables, backend_identity, compute, diff::difference,
-    identity, ids::Ids, words,
+    Family, Health, Inputs, RingCache, Tables, backend_identity, compute,
+    diff::{Changes, difference},
+    identity,
+    ids::Ids,
+    words,
 };
 use crate::{
     config::{self, Config},
@@ -98,9 +104,44 @@ impl World {
         let desired = compute(&inputs, &self.applied, &mut self.ids, &mut self.rings)
             .expect("the tables have room");
         let changes = difference(&self.applied, &desired);
-        self.applied = desired;
+        write(&mut self.applied, &changes);
+        assert_eq!(self.applied, desired, "the difference leads there");
         changes.len()
     }
+}
+
+/// What the maps hold once these changes are written.
+fn write(tables: &mut Tables, changes: &Changes) {
+    fn ordered<V: Clone>(entries: &mut BTreeMap<u32, V>, changes: &[(u32, Option<V>)]) {
+        for (idx, value) in changes {
+            match value {
+                Some(value) => drop(entries.insert(*idx, value.clone())),
+                None => drop(entries.remove(idx).expect("it was there")),
+            }
+        }
+    }
+    fn hashed<K: Copy + Eq + Hash>(entries: &mut HashMap<K, u32>, changes: &[(K, Option<u32>)]) {
+        for (key, value) in changes {
+            match value {
+                Some(value) => drop(entries.insert(*key, *value)),
+                None => drop(entries.remove(key).expect("it was there")),
+            }
+        }
+    }
+    if let Some(settings) = &changes.settings {
+        tables.settings = settings.clone();
+    }
+    for (idx, address) in &changes.snat {
+        match tables.snat.get_mut(*idx as usize) {
+            Some(before) => *before = *address,
+            None => tables.snat.push(*address),
+        }
+    }
+    ordered(&mut tables.backends, &changes.backends);
+    ordered(&mut tables.rings, &changes.rings);
+    ordered(&mut tables.services, &changes.services);
+    hashed(&mut tables.vips4, &changes.vips4);
+    hashed(&mut tables.vips6, &changes.vips6);
 }
 
 fn parse(yaml: &str) -> Config {
@@ -183,6 +224,19 @@ fn a_new_ring_is_not_written_over_the_one_in_force() {
         halves.push(half);
     }
     assert_eq!(halves, [0, 1, 1, 0], "it changes when the ring does");
+}
+
+#[test]
+fn a_backend_of_weight_0_has_no_slot() {
+    let mut world = World::new(&TWO_BACKENDS.replace(
+        r#"name: a, address: "10.0.0.11:8080""#,
+        r#"name: a, weight: 0, address: "10.0.0.11:8080""#,
+    ));
+    world.step();
+    let (idx, entry) = world.entry(world.identity("a")).expect("an entry");
+    assert_eq!(entry.state, backend::state::UP);
+    assert!(!world.applied.rings[&0].slots.contains(&idx));
+    assert_eq!(world.applied.services[&0].eligible, 1);
 }
 
 #[test]

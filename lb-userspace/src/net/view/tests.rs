@@ -296,3 +296,14 @@ fn what_is_no_ip_neighbour_is_ignored() {
     };
     assert_eq!(view.neighbour(&infiniband, false, now), Learned::Nothing);
 }
+
+#[test]
+fn neighbours_of_an_interface_that_is_gone_are_forgotten() {
+    let now = Instant::now();
+    let mut view = settled(now);
+    view.link(&link_message(ETH0, "eth0"), true);
+    view.link(&link_message(ETH0, "eth0"), false);
+    let (event, unknown) = view.routed(ip("10.0.0.9"), on_link());
+    assert_eq!(peer_mac(event.as_ref()), None);
+    assert_eq!(unknown, Some((ETH0, ip("10.0.0.9"))));
+}
