@@ -14,6 +14,7 @@ mod generic_mode_works_and_is_reported;
 mod lab_carries_packets;
 mod refusal;
 mod reload_breaks_nothing;
+mod reload_takes_effect_whole;
 mod requests_spread_by_weight;
 mod restart_breaks_no_flow;
 mod source_ports_are_used_again;
