@@ -42,19 +42,6 @@ fn on_the_interfaces() {
     assert_eq!(attached(&lab), all);
 }
 
-/// On veth pairs packets are redirected to the interface they came by, before a reload and after.
-#[test]
-fn on_packets_that_leave_as_they_came() {
-    let lab = Lab::one_arm("reload_arm").backends(2).start();
-    let divvy = lab.divvy(&lab.config());
-    divvy.wait_for_all_up();
-    divvy.apply(&lab.config().weight("web-1", 2));
-    let load = Load::on(URL4).from(lab.client());
-    load.wait_for(200);
-    let report = load.stop();
-    assert_eq!(report.failed().len(), 0, "{report}");
-}
-
 #[test]
 fn or_not_at_all_where_an_interface_cannot_be_had() {
     let lab = Lab::routed("half").backends(2).start();
