@@ -1,5 +1,6 @@
-//! The XDP programs: entries, panic handler, licence. One program, `divvy`, on every configured interface, for
-//! both directions; `ingress` tells a packet's way from top to bottom.
+//! The XDP programs: entries, panic handler, licence. One program, `divvy`, on every configured
+//! interface, for both directions; `ingress` tells a packet's way from top to bottom. The other,
+//! `sweep`, is run by the daemon.
 //!
 //! Each stage takes views and returns `Result<_, Reason>`; a [`lb_common::reason::Reason`] becomes
 //! a verdict and a count in one place, `stats::conclude`.

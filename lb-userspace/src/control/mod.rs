@@ -7,6 +7,7 @@ mod reload;
 mod start;
 mod status;
 mod sweeper;
+mod unused;
 pub mod view;
 
 use std::{
@@ -26,6 +27,7 @@ use tracing::{debug, error, info, warn};
 pub use self::start::{MetricsSockets, Options, StartError};
 use self::{
     decisions::Decisions,
+    unused::Unused,
     view::{Detached, FlowFilter, Flows, Reloaded, Status},
 };
 use crate::{
@@ -157,8 +159,7 @@ pub struct Control {
     on_veth: bool,
 
     report: Report,
-    /// Removed backends that a sweep found without flows; the second time they are freed.
-    unused: BTreeSet<u32>,
+    unused: Unused,
     /// New sockets for metrics, as the configuration changes; `None` for none.
     metrics: mpsc::Sender<Option<TcpListener>>,
 
@@ -349,7 +350,7 @@ impl Control {
 
     /// Frees what removed backends and services leave, once no flow refers to them.
     fn note_report(&mut self, report: Report) {
-        let removed: BTreeSet<u32> = (self.applied.backends.iter())
+        let unused: BTreeSet<u32> = (self.applied.backends.iter())
             .filter(|(_, backend)| backend.state == lb_common::backend::state::REMOVED)
             .map(|(idx, _)| *idx)
             // One that cannot be read is left as it is.
@@ -357,9 +358,7 @@ impl Control {
                 (self.datapath.backend_seen_ns(*idx)).is_ok_and(|seen| seen < report.pass_ns)
             })
             .collect();
-        // A sweep that began before the removal may have missed a flow, so the second one decides.
-        let free: Vec<u32> = removed.intersection(&self.unused).copied().collect();
-        self.unused = removed;
+        let free = self.unused.swept(unused);
         self.report = report;
         if free.is_empty() {
             return;

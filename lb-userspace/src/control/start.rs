@@ -2,7 +2,7 @@
 //! packet meets the program.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::HashMap,
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     sync::Arc,
@@ -12,7 +12,7 @@ use std::{
 use tokio::{sync::mpsc, task::block_in_place, time::timeout_at};
 use tracing::{info, warn};
 
-use super::{COMMAND_QUEUE, Control, Handle, decisions::Decisions, sweeper};
+use super::{COMMAND_QUEUE, Control, Handle, decisions::Decisions, sweeper, unused::Unused};
 use crate::{
     config::{Config, XdpMode},
     datapath::{Capacity, Datapath, DatapathError, Mode, Report},
@@ -152,7 +152,7 @@ impl Control {
             unreachable: HashMap::new(),
             on_veth: links.iter().any(|link| link.veth),
             report: Report::default(),
-            unused: BTreeSet::new(),
+            unused: Unused::default(),
             metrics,
             commands,
             health_events,

@@ -1,6 +1,6 @@
 //! A reload does all that the file says, to the host too; one that cannot be carried out does nothing.
 
-use std::time::Duration;
+use std::{io::ErrorKind, time::Duration};
 
 use aya::maps::{Array, Map, MapData};
 use lb_common::{backend::Backend, names};
@@ -40,6 +40,20 @@ fn on_the_interfaces() {
     assert_eq!(attached(&lab), ["client", "web-1"]);
     divvy.apply(&lab.config());
     assert_eq!(attached(&lab), all);
+}
+
+/// The client's interface is a veth: a reset that goes back by it must be redirected
+/// (decision 0007), after a reload too.
+#[test]
+fn on_resets_that_go_back_to_the_client() {
+    let lab = Lab::routed("reload_rst").backends(1).start();
+    let divvy = lab.divvy(&lab.config());
+    divvy.wait_for_all_up();
+    divvy.apply(&lab.config().weight("web-1", 2));
+    lab.backend("web-1").kill();
+    divvy.wait_for_state("web/web-1", "down");
+    let error = lab.client().get(URL4).expect_err("no backend is up");
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
 }
 
 #[test]

@@ -130,3 +130,13 @@ pub fn sweep_in_vain(scene: &mut Scene) -> u32 {
     assert!(before == after, "the tables are as they were");
     flows
 }
+
+/// One flow in each state, of which this direction (0: the client's, 1: the backend's) is overdue.
+pub fn quiet_in_one_direction(scene: &mut Scene, quiet: usize) -> Vec<Kept> {
+    let flows = one_in_each_state(scene, 0);
+    for flow in &flows {
+        let way = scene.ways(&flow.connection)[quiet];
+        scene.age_way(way, flow.seconds + 1);
+    }
+    flows
+}

@@ -130,11 +130,7 @@ fn a_quiet_entry_of_a_freed_backend_takes_its_flow_with_it() {
     for (name, free) in FREED {
         for quiet in [0, 1] {
             for mut scene in scenes() {
-                let flows = one_in_each_state(&mut scene, 0);
-                for flow in &flows {
-                    let way = scene.ways(&flow.connection)[quiet];
-                    scene.age_way(way, flow.seconds + 1);
-                }
+                let flows = quiet_in_one_direction(&mut scene, quiet);
                 free(&mut scene);
                 sweep(&mut scene);
                 for flow in &flows {

@@ -120,11 +120,7 @@ fn both_entries_of_a_flow_go_together() {
 fn a_flow_of_which_one_direction_is_quiet_stays_with_both_entries() {
     for quiet in [0, 1] {
         for mut scene in scenes() {
-            let flows = one_in_each_state(&mut scene, 0);
-            for flow in &flows {
-                let way = scene.ways(&flow.connection)[quiet];
-                scene.age_way(way, flow.seconds + 1);
-            }
+            let flows = quiet_in_one_direction(&mut scene, quiet);
             assert_eq!(sweep_in_vain(&mut scene), 7);
             for flow in &flows {
                 assert_eq!(scene.state(&flow.connection), Some(flow.state));
