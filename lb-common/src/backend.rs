@@ -23,6 +23,11 @@ pub struct Backend {
     pub snat_first: u16,
     /// How many there are.
     pub snat_count: u16,
+    /// How packets reach it: one of [`crate::service::mode`].
+    pub mode: u8,
+    /// IP version of its address: 4 or 6.
+    pub version: u8,
+    pub pad: [u8; 2],
     /// Hash of service name, protocol and address: by it a restarted daemon knows the entry again.
     /// 0 marks a free entry.
     pub identity: u64,
@@ -44,10 +49,35 @@ impl Backend {
         service_idx: 0,
         snat_first: 0,
         snat_count: 0,
+        mode: 0,
+        version: 0,
+        pad: [0; 2],
         identity: 0,
         since_unix: 0,
     };
 }
+
+/// How packets are wrapped for a backend of mode `ipip` or `gue`: the value of `tunnels`, by the
+/// backend's index. 64 bytes: one cache line.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tunnel {
+    /// Source address of the outer header, network byte order; IPv4 in the first word.
+    pub source: [u32; 4],
+    /// Bits of the source that differ from flow to flow, so that the receiver spreads them over its
+    /// queues.
+    pub spread: [u32; 4],
+    /// Most bytes of an outer packet, its IP header included.
+    pub mtu: u32,
+    /// Destination port of the outer UDP header; 0 for none.
+    pub port_be: u16,
+    /// IP version of the outer header: 4 or 6.
+    pub version: u8,
+    /// Of mode `gue`: 0 or 1.
+    pub variant: u8,
+    pub pad: [u64; 3],
+}
+const _: () = assert!(size_of::<Tunnel>() == 64);
 
 /// States of a backend.
 pub mod state {

@@ -1,4 +1,5 @@
-//! Tracked flows: two entries each, one for either direction, twins of one another.
+//! Tracked flows: two entries each, one for either direction, twins of one another. In modes in which
+//! replies go past the balancer there is the client's entry alone.
 //!
 //! Half-open flows live in places where the newest pushes out the oldest, confirmed ones where
 //! nothing is pushed out, so that a SYN flood can displace half-open flows only. [`crate::table`]
@@ -171,6 +172,8 @@ pub mod flag {
     pub const REFUSED: u8 = 1;
     /// The backend was the first end to send FIN: it keeps the connection in TIME-WAIT.
     pub const BACKEND_CLOSED_FIRST: u8 = 2;
+    /// The balancer sees the client's packets only: there is no twin.
+    pub const ONE_WAY: u8 = 4;
 }
 
 /// Source ports that are tried for a new flow before it is dropped. At 98 % of the ports in use,

@@ -53,6 +53,14 @@ pub fn snat_bit<A: Address>(address: A) -> usize {
     filter_bit(address, 1 << 32)
 }
 
+/// The bit of [`crate::service::Settings::filter`] for the replies of a backend of mode `route`
+/// (address, port in network byte order, protocol).
+#[inline(always)]
+#[must_use]
+pub fn reply_bit<A: Address>(address: A, port_be: u16, protocol: u8) -> usize {
+    filter_bit(address, 1 << 33 | (port_be as u64) << 8 | protocol as u64)
+}
+
 #[inline(always)]
 fn filter_bit<A: Address>(address: A, rest: u64) -> usize {
     let h = (address.fold() ^ rest.wrapping_mul(SPREAD)).wrapping_mul(0xff51_afd7_ed55_8ccd);

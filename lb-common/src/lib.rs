@@ -16,7 +16,7 @@ pub mod service;
 pub mod table;
 
 /// Version of everything that is pinned. It names the folder of the pins (`bpf/v<layout>`).
-pub const LAYOUT_VERSION: u32 = 3;
+pub const LAYOUT_VERSION: u32 = 4;
 
 /// Most backends over all services together: the length of the maps `backends` and
 /// `backend_stats`.
@@ -64,6 +64,7 @@ pub mod names {
     pub const SERVICES: &str = "services";
     pub const RINGS: &str = "rings";
     pub const BACKENDS: &str = "backends";
+    pub const TUNNELS: &str = "tunnels";
     pub const SNAT: &str = "snat";
     pub const FLOW_HEADS4: &str = "flow_heads4";
     pub const FLOW_HEADS6: &str = "flow_heads6";
@@ -72,7 +73,7 @@ pub mod names {
     pub const BACKENDS_SEEN: &str = "backends_seen";
     pub const BACKEND_STATS: &str = "backend_stats";
     pub const REASONS: &str = "reasons";
-    pub const RST_BUDGET: &str = "rst_budget";
+    pub const BUDGETS: &str = "budgets";
     /// The program that removes flows whose time is over; it is not pinned.
     pub const SWEEP: &str = "sweep";
 
@@ -80,13 +81,14 @@ pub mod names {
     pub const FLOW_BUCKETS: &str = "FLOW_BUCKETS";
 
     /// Every pinned map.
-    pub const MAPS: [&str; 15] = [
+    pub const MAPS: [&str; 16] = [
         SETTINGS,
         VIPS4,
         VIPS6,
         SERVICES,
         RINGS,
         BACKENDS,
+        TUNNELS,
         SNAT,
         FLOW_HEADS4,
         FLOW_HEADS6,
@@ -95,26 +97,53 @@ pub mod names {
         BACKENDS_SEEN,
         BACKEND_STATS,
         REASONS,
-        RST_BUDGET,
+        BUDGETS,
     ];
 }
 
+/// IP protocol number of IPv4 inside another packet (RFC 2003).
+pub const PROTOCOL_IPV4: u8 = 4;
+/// IP protocol number of IPv6 inside another packet (RFC 2473).
+pub const PROTOCOL_IPV6: u8 = 41;
 /// IP protocol number of TCP (RFC 9293).
 pub const PROTOCOL_TCP: u8 = 6;
 /// IP protocol number of UDP (RFC 768).
 pub const PROTOCOL_UDP: u8 = 17;
 
-/// Resets that one CPU may send in a second, and the burst it may save up.
-pub const RST_PER_SECOND: u64 = 10_000;
+/// What each CPU may do only so often in a second: the index into `budgets`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Budgeted {
+    /// Sending a reset.
+    Reset,
+    /// Confirming a flow of which only the client's packets are seen: nothing proves that they come
+    /// from where they say.
+    OneWayFlow,
+}
 
-/// Token bucket of one CPU for the resets it sends.
+impl Budgeted {
+    /// Length of the map `budgets`.
+    pub const COUNT: u32 = 2;
+
+    /// How often in a second, which is also the burst that may be saved up.
+    #[inline(always)]
+    #[must_use]
+    pub const fn per_second(self) -> u64 {
+        match self {
+            Self::Reset => 10_000,
+            Self::OneWayFlow => 50_000,
+        }
+    }
+}
+
+/// Token bucket of one CPU.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RstBudget {
+pub struct Budget {
     pub tokens: u64,
     pub refilled_ns: u64,
 }
-const _: () = assert!(size_of::<RstBudget>() == 16);
+const _: () = assert!(size_of::<Budget>() == 16);
 
 /// An IP address as the maps hold it: 32-bit words in network byte order, one for IPv4 and four
 /// for IPv6.
@@ -221,9 +250,10 @@ macro_rules! pod {
 
 #[cfg(feature = "user")]
 pod!(
-    RstBudget,
+    Budget,
     backend::Backend,
     backend::BackendStats,
+    backend::Tunnel,
     flow::FlowKey<V4>,
     flow::FlowKey<V6>,
     flow::Flow<V4>,

@@ -67,6 +67,12 @@ reasons! {
     TtlExpired = "ttl_expired", Drop;
     /// The first fragment of a datagram for a vip.
     Fragment = "fragment", Drop;
+    /// Mode `dsr`: the backend's MAC address is unknown, and the kernel cannot forward it there.
+    BackendUnresolved = "backend_unresolved", Drop;
+    /// Larger than the way to the backend carries once it is wrapped.
+    TooBig = "too_big", Drop;
+    /// Mode `route`: the client's address and port already lead to this backend by another vip.
+    FlowConflict = "flow_conflict", Drop;
     /// No source port toward the backend is free.
     PortsExhausted = "ports_exhausted", Drop;
     /// A map refused an entry that it should have taken.

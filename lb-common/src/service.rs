@@ -79,6 +79,21 @@ impl Timeouts {
 pub mod mode {
     /// Source and destination are both rewritten; replies come back through the balancer.
     pub const NAT: u8 = 1;
+    /// The destination alone is rewritten; replies come back through the balancer.
+    pub const ROUTE: u8 = 2;
+    /// MAC addresses alone are rewritten; from here on, replies go past the balancer.
+    pub const DSR: u8 = 3;
+    /// The packet travels whole in another IP packet (RFC 2003, RFC 2473, RFC 4213).
+    pub const IPIP: u8 = 4;
+    /// The packet travels whole in a UDP datagram (draft-ietf-intarea-gue).
+    pub const GUE: u8 = 5;
+
+    /// The balancer sees the client's packets only.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_one_way(mode: u8) -> bool {
+        mode >= DSR
+    }
 }
 
 /// Flags of the settings.
@@ -86,6 +101,8 @@ pub mod setting {
     /// Packets that leave by the interface they came by are redirected to it instead of answered
     /// with XDP_TX. On a veth pair XDP_TX wakes only a receiver that runs XDP itself.
     pub const REDIRECT_BACK: u32 = 1;
+    /// Some service is of mode `route`: packets from the backends' addresses and ports may be ours.
+    pub const ROUTE: u32 = 2;
 }
 
 /// Bits of the filter that answers "can this packet be ours?" without a table.
@@ -107,7 +124,8 @@ pub struct Settings {
     /// Bits of [`setting`].
     pub flags: u32,
     pub pad: u32,
-    /// One bit for each vip ([`hash::vip_bit`]) and each source address ([`hash::snat_bit`]).
+    /// One bit for each vip ([`hash::vip_bit`]), each source address of mode `nat`
+    /// ([`hash::snat_bit`]) and each backend of mode `route` ([`hash::reply_bit`]).
     /// A clear bit proves that a packet is not ours; a set one calls for a lookup.
     pub filter: [u64; FILTER_WORDS],
 }
@@ -137,6 +155,12 @@ impl Settings {
     /// Marks a source address of mode `nat` as ours.
     pub fn admit_snat<A: Address>(&mut self, address: A) {
         self.admit(hash::snat_bit(address));
+    }
+
+    /// Marks what a backend of mode `route` sends as ours.
+    pub fn admit_route<A: Address>(&mut self, address: A, port_be: u16, protocol: u8) {
+        self.flags |= setting::ROUTE;
+        self.admit(hash::reply_bit(address, port_be, protocol));
     }
 
     fn admit(&mut self, bit: usize) {

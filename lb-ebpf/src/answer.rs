@@ -2,15 +2,12 @@
 
 use core::hint::black_box;
 
-use aya_ebpf::{
-    helpers::{bpf_ktime_get_coarse_ns, bpf_xdp_adjust_tail},
-    programs::XdpContext,
-};
-use lb_common::{Address, PROTOCOL_TCP, RST_PER_SECOND, V4, V6, reason::Reason};
+use aya_ebpf::{helpers::bpf_xdp_adjust_tail, programs::XdpContext};
+use lb_common::{Address, Budgeted, PROTOCOL_TCP, V4, V6, reason::Reason};
 
 use crate::{
+    budget,
     family::Family,
-    maps,
     packet::{
         ETHERTYPE_IPV4_BE, ETHERTYPE_IPV6_BE, Ethernet, Frame, IpHeader as _, Ipv4, Ipv6, Segment,
         Tcp, tcp_flag, view,
@@ -19,8 +16,7 @@ use crate::{
 };
 
 /// Hop limit of packets that the balancer makes (RFC 1700's recommended default).
-const HOP_LIMIT: u8 = 64;
-const NS_PER_SECOND: u64 = 1_000_000_000;
+pub const HOP_LIMIT: u8 = 64;
 
 /// Turns the frame into a reset to its sender. Returns the reason to count: the given one, or why
 /// no reset was sent.
@@ -78,7 +74,9 @@ impl<A: Address> Answer<A> {
         if segment.has(tcp_flag::RST) {
             return Err(Reason::RstForRst);
         }
-        spend()?;
+        if !budget::spend(Budgeted::Reset) {
+            return Err(Reason::RstLimited);
+        }
         let (sequence_be, acknowledgement_be, flags) = if segment.has(tcp_flag::ACK) {
             (segment.tcp.acknowledgement_be, 0, tcp_flag::RST)
         } else {
@@ -182,25 +180,4 @@ impl Answer<V6> {
         self.write_tcp(ctx, offset, addresses)?;
         Ok(offset + size_of::<Tcp>())
     }
-}
-
-/// Takes one reset from this CPU's token bucket.
-#[inline(always)]
-fn spend() -> Result<(), Reason> {
-    let budget = maps::RST_BUDGET.get_ptr_mut(0).ok_or(Reason::TableError)?;
-    // SAFETY: a per-CPU value, and the program is not preempted by another run of itself.
-    let budget = unsafe { &mut *budget };
-    // SAFETY: a helper without arguments.
-    let now = unsafe { bpf_ktime_get_coarse_ns() };
-    let elapsed = now.wrapping_sub(budget.refilled_ns).min(NS_PER_SECOND);
-    let earned = elapsed * RST_PER_SECOND / NS_PER_SECOND;
-    if earned > 0 {
-        budget.tokens = (budget.tokens + earned).min(RST_PER_SECOND);
-        budget.refilled_ns = now;
-    }
-    if budget.tokens == 0 {
-        return Err(Reason::RstLimited);
-    }
-    budget.tokens -= 1;
-    Ok(())
 }

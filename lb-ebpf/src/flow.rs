@@ -9,7 +9,7 @@ mod life;
 
 use lb_common::{
     Address as _, PROTOCOL_TCP,
-    flow::{Flow, FlowKey, side, state},
+    flow::{Flow, FlowKey, flag, side, state},
     hash,
     reason::Reason,
 };
@@ -21,15 +21,25 @@ use crate::{
     table::{Inserted, Table, part},
 };
 
-pub use self::life::{Progress, Signal, advance, is_steady};
+pub use self::life::{Progress, Signal, advance, advance_one_way, is_steady};
 
 /// An entry, and of which kind it is.
 pub struct Found<F: Family> {
     /// In place where the flow is confirmed, else a copy.
     pub entry: &'static mut Flow<F::Address>,
     pub confirmed: bool,
+    /// Of its key.
+    pub key_hash: u64,
     /// Parts of a copy that were changed: bits of [`part`].
     changed: u64,
+}
+
+impl<F: Family> Found<F> {
+    /// The balancer sees the client's packets only.
+    #[inline(always)]
+    pub fn is_one_way(&self) -> bool {
+        self.entry.flags & flag::ONE_WAY != 0
+    }
 }
 
 /// Copies of half-open entries, and the twin's key. They lie in a per-CPU map, because
@@ -55,6 +65,7 @@ pub fn held<F: Table>(key: &FlowKey<F::Address>, key_hash: u64) -> Option<Found<
         return Some(Found {
             entry: F::at(position)?,
             confirmed: true,
+            key_hash,
             changed: 0,
         });
     }
@@ -62,6 +73,7 @@ pub fn held<F: Table>(key: &FlowKey<F::Address>, key_hash: u64) -> Option<Found<
     F::read(key, key_hash, entry).then_some(Found {
         entry,
         confirmed: false,
+        key_hash,
         changed: 0,
     })
 }
@@ -142,6 +154,9 @@ impl<F: Table> Twin<F> {
 /// The twin of an entry, unless it was displaced or its key now belongs to another flow.
 #[inline(always)]
 fn twin<F: Table>(key: &FlowKey<F::Address>, found: &Found<F>) -> Option<Twin<F>> {
+    if found.is_one_way() {
+        return None;
+    }
     let twin_key = twin_key(found)?;
     let twin_hash = hash::flow(twin_key);
     let position = F::find(twin_key, twin_hash)?;

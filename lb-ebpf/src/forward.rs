@@ -5,13 +5,15 @@ use lb_common::{
     backend::Backend,
     flow::Flow,
     reason::Reason,
-    service::{Settings, setting},
+    service::{Settings, mode, setting},
 };
 
 use crate::{
+    family::Family,
     maps,
-    packet::{Ethernet, Segment, copy_mac},
+    packet::{Ethernet, IpHeader as _, Segment, copy_mac, view},
     rewrite::Readdress,
+    tunnel,
 };
 
 /// Toward a backend, by the next hop that the daemon keeps. Where that is unknown the rewritten
@@ -29,6 +31,39 @@ pub fn to_backend<F: Readdress>(
     }
     F::decrement_hops(segment.ip);
     address(segment.ethernet, &backend.peer_mac, &backend.local_mac);
+    Ok(out_of(ctx, settings, backend.ifindex))
+}
+
+/// The way to such a backend can be taken: a hop is left, which mode `dsr` does not need.
+#[inline(always)]
+pub fn can_go<F: Family>(segment: &Segment<'_, F>, backend: &Backend) -> Result<(), Reason> {
+    if backend.mode == mode::DSR {
+        if backend.ifindex == 0 {
+            return Err(Reason::BackendUnresolved);
+        }
+    } else if segment.ip.hop_limit() <= 1 {
+        return Err(Reason::TtlExpired);
+    }
+    Ok(())
+}
+
+/// Toward a backend that answers its clients itself: as it is, or wrapped. `key_hash` is the flow's.
+#[inline(always)]
+pub fn past_us<F: Readdress>(
+    ctx: &XdpContext,
+    segment: &mut Segment<'_, F>,
+    (backend_idx, backend): (u32, &Backend),
+    key_hash: u64,
+) -> Result<u32, Reason> {
+    if backend.mode != mode::DSR {
+        F::decrement_hops(segment.ip);
+        tunnel::wrap(ctx, backend_idx, key_hash)?;
+        if backend.ifindex == 0 {
+            return Err(Reason::NextHopUnknown);
+        }
+    }
+    let settings = maps::SETTINGS.get(0).ok_or(Reason::TableError)?;
+    address(view(ctx, 0)?, &backend.peer_mac, &backend.local_mac);
     Ok(out_of(ctx, settings, backend.ifindex))
 }
 

@@ -12,6 +12,7 @@
 )]
 
 mod answer;
+mod budget;
 mod family;
 mod flow;
 mod forward;
@@ -23,6 +24,7 @@ mod select;
 mod stats;
 mod sweep;
 mod table;
+mod tunnel;
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
 

@@ -7,8 +7,9 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray},
 };
 use lb_common::{
-    MAX_BACKENDS, MAX_SERVICES, MAX_SNAT, MAX_VIPS, RING_MAP_CHUNKS, RingChunk, RstBudget, V4, V6,
-    backend::{Backend, BackendStats},
+    Budget, Budgeted, MAX_BACKENDS, MAX_SERVICES, MAX_SNAT, MAX_VIPS, RING_MAP_CHUNKS, RingChunk,
+    V4, V6,
+    backend::{Backend, BackendStats, Tunnel},
     flow::FlowKey,
     reason::REASON_SLOTS,
     service::{Service, Settings, VipKey},
@@ -39,6 +40,9 @@ pub static RINGS: btf_maps::ArrayOfMaps<
 > = btf_maps::ArrayOfMaps::new();
 #[map(name = "backends")]
 pub static BACKENDS: Array<Backend> = Array::with_max_entries(MAX_BACKENDS, 0);
+/// By backend, for those of modes `ipip` and `gue`.
+#[map(name = "tunnels")]
+pub static TUNNELS: Array<Tunnel> = Array::with_max_entries(MAX_BACKENDS, ALIGNED as u32);
 #[map(name = "snat")]
 pub static SNAT: Array<V6> = Array::with_max_entries(MAX_SNAT, 0);
 
@@ -62,8 +66,9 @@ pub static BACKEND_STATS: PerCpuArray<BackendStats> =
     PerCpuArray::with_max_entries(MAX_BACKENDS, 0);
 #[map(name = "reasons")]
 pub static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(REASON_SLOTS, 0);
-#[map(name = "rst_budget")]
-pub static RST_BUDGET: PerCpuArray<RstBudget> = PerCpuArray::with_max_entries(1, 0);
+/// By [`Budgeted`].
+#[map(name = "budgets")]
+pub static BUDGETS: PerCpuArray<Budget> = PerCpuArray::with_max_entries(Budgeted::COUNT, 0);
 
 /// Scratch, which holds nothing between two packets and is not pinned: for half-open entries that
 /// are copied out, for the key of a swept one, and for a new flow.

@@ -94,6 +94,22 @@ pub struct Tcp {
 }
 
 #[repr(C)]
+pub struct Udp {
+    pub source_port_be: u16,
+    pub destination_port_be: u16,
+    pub length_be: u16,
+    pub checksum_be: u16,
+}
+
+/// Generic UDP Encapsulation, variant 0 (draft-ietf-intarea-gue, section 3).
+#[repr(C)]
+pub struct Gue {
+    pub version_control_length: u8,
+    pub protocol: u8,
+    pub flags_be: u16,
+}
+
+#[repr(C)]
 struct ExtensionHeader {
     next_header: u8,
     /// Length in units of 8 bytes, not counting the first (RFC 8200, section 4.3).
@@ -173,7 +189,7 @@ pub struct Segment<'a, F: Family> {
     /// It is the first fragment of its datagram.
     pub fragment: bool,
     /// Bytes of the frame.
-    pub frame_length: u32,
+    pub frame_length: usize,
     family: PhantomData<F>,
 }
 
@@ -201,7 +217,7 @@ impl<'a> Frame<'a> {
             return Err(Reason::LaterFragment);
         }
         let tcp: &mut Tcp = view(self.ctx, size_of::<Ethernet>() + header_length)?;
-        let frame_length = (self.ctx.data_end() - self.ctx.data()) as u32;
+        let frame_length = self.ctx.data_end() - self.ctx.data();
         let ip_length = u16::from_be(ip.total_length_be) as u32;
         Ok(Segment {
             payload: payload(tcp, header_length as u32, ip_length, frame_length)?,
@@ -251,7 +267,7 @@ impl<'a> Frame<'a> {
             return Err(Reason::NotTcp);
         }
         let tcp: &mut Tcp = view(self.ctx, first + extensions)?;
-        let frame_length = (self.ctx.data_end() - self.ctx.data()) as u32;
+        let frame_length = self.ctx.data_end() - self.ctx.data();
         let before_tcp = (size_of::<Ipv6>() + extensions) as u32;
         let ip_length = size_of::<Ipv6>() as u32 + u16::from_be(ip.payload_length_be) as u32;
         Ok(Segment {
@@ -319,12 +335,12 @@ pub fn same_mac(a: &[u8; 6], b: &[u8; 6]) -> bool {
 /// Bytes of TCP payload. The lengths that IP and TCP announce must fit each other and the frame: a
 /// receiver would drop the packet otherwise, so that it may open no flow and deserves no answer.
 #[inline(always)]
-fn payload(tcp: &Tcp, before_tcp: u32, ip_length: u32, frame_length: u32) -> Result<u32, Reason> {
+fn payload(tcp: &Tcp, before_tcp: u32, ip_length: u32, frame_length: usize) -> Result<u32, Reason> {
     let tcp_header = (tcp.data_offset >> 4) as u32 * 4;
     let headers = before_tcp + tcp_header;
     if tcp_header < size_of::<Tcp>() as u32
         || headers > ip_length
-        || size_of::<Ethernet>() as u32 + ip_length > frame_length
+        || size_of::<Ethernet>() + ip_length as usize > frame_length
     {
         return Err(Reason::Truncated);
     }

@@ -14,13 +14,13 @@ use lb_common::{
     hash,
     reason::Reason,
     ring_position,
-    service::{Service, Settings, Timeouts, VipKey},
+    service::{Service, Settings, Timeouts, VipKey, mode, setting},
 };
 
 use crate::{
     family::Family,
     flow, maps,
-    packet::{Segment, copy_mac},
+    packet::{Segment, copy_mac, tcp_flag},
     stats,
     table::{Inserted, Table},
 };
@@ -53,9 +53,17 @@ pub fn can_be_ours<A: lb_common::Address>(settings: &Settings, key: &FlowKey<A>)
         return true;
     }
     let port = u16::from_be(key.destination_port_be);
-    port >= settings.reply_port_min
+    if port >= settings.reply_port_min
         && port <= settings.reply_port_max
         && admitted(settings, hash::snat_bit(key.destination))
+    {
+        return true;
+    }
+    settings.flags & setting::ROUTE != 0
+        && admitted(
+            settings,
+            hash::reply_bit(key.source, key.source_port_be, key.protocol as u8),
+        )
 }
 
 #[inline(always)]
@@ -78,8 +86,11 @@ pub fn service<F: Family>(key: &FlowKey<F::Address>) -> Option<u32> {
 
 /// The backend that the service's ring gives a new flow with this hash.
 #[inline(always)]
-pub fn backend(service_idx: u32, flow_hash: u64) -> Result<Choice, Reason> {
-    let service = maps::SERVICES.get(service_idx).ok_or(Reason::TableError)?;
+pub fn backend(
+    service_idx: u32,
+    service: &'static Service,
+    flow_hash: u64,
+) -> Result<Choice, Reason> {
     if service.eligible == 0 {
         return Err(Reason::NoBackend);
     }
@@ -152,26 +163,10 @@ pub fn open<F: Table>(
     ifindex: u32,
     now_ns: u64,
 ) -> Result<&'static Flow<F::Address>, Reason> {
-    let port_count = settings.port_count as u32;
-    let pairs = port_count * choice.backend.snat_count as u32;
-    if pairs == 0 {
-        return Err(Reason::PortsExhausted);
-    }
-    let low = choice.hash as u32;
     let draft = draft::<F>()?;
     let backend_address = F::backend_address(choice.backend);
     let port_be = choice.backend.port_be;
-    fill::<F>(
-        &mut draft.client,
-        side::CLIENT,
-        segment,
-        choice,
-        ifindex,
-        now_ns,
-    );
-    draft.client.source = key.destination.copied();
-    draft.client.destination = backend_address.copied();
-    draft.client.destination_port_be = port_be;
+    fill_client::<F>(&mut draft.client, segment, key, choice, ifindex, now_ns);
     fill::<F>(
         &mut draft.replies,
         side::BACKEND,
@@ -188,6 +183,19 @@ pub fn open<F: Table>(
     draft.replies_key.source_port_be = port_be;
     draft.replies_key.protocol = key.protocol;
     draft.now_ns = now_ns;
+    draft.timeouts = choice.service.timeouts;
+    if choice.backend.mode == mode::ROUTE {
+        claim_own::<F>(key, draft)?;
+        flow::insert_client::<F>(key, choice.hash, &draft.client, &draft.replies_key)?;
+        stats::new_flow(choice.backend_idx);
+        return Ok(&draft.client);
+    }
+    let port_count = settings.port_count as u32;
+    let pairs = port_count * choice.backend.snat_count as u32;
+    if pairs == 0 {
+        return Err(Reason::PortsExhausted);
+    }
+    let low = choice.hash as u32;
     draft.snat_first = choice.backend.snat_first as u32;
     draft.port_min = settings.port_min as u32;
     draft.port_count = port_count;
@@ -195,7 +203,6 @@ pub fn open<F: Table>(
     draft.pairs = pairs;
     draft.step = STEPS[(low % STEPS.len() as u32) as usize] % pairs;
     draft.claimed = 0;
-    draft.timeouts = choice.service.timeouts;
     // SAFETY: the callback has the signature that the helper asks for and needs no context.
     // Since kernel 5.17.
     unsafe {
@@ -214,6 +221,73 @@ pub fn open<F: Table>(
     flow::insert_client::<F>(key, choice.hash, &draft.client, &draft.replies_key)?;
     stats::new_flow(choice.backend_idx);
     Ok(&draft.client)
+}
+
+/// Opens a flow of which only the client's packets are seen. A reset, which ends what it belongs to,
+/// opens none.
+#[inline(always)]
+pub fn open_one_way<F: Table>(
+    segment: &Segment<'_, F>,
+    key: &FlowKey<F::Address>,
+    choice: &Choice,
+    ifindex: u32,
+    now_ns: u64,
+) -> Result<(), Reason> {
+    if segment.has(tcp_flag::RST) {
+        return Ok(());
+    }
+    let entry = &mut draft::<F>()?.client;
+    fill_client::<F>(entry, segment, key, choice, ifindex, now_ns);
+    entry.flags = shared::flag::ONE_WAY;
+    if F::insert(key, choice.hash, entry, None) != Inserted::Yes {
+        return Err(Reason::TableError);
+    }
+    stats::new_flow(choice.backend_idx);
+    Ok(())
+}
+
+/// Claims for the replies of a flow of mode `route` the client's own address and port.
+#[inline(always)]
+fn claim_own<F: Table>(
+    key: &FlowKey<F::Address>,
+    draft: &mut Draft<F::Address>,
+) -> Result<(), Reason> {
+    draft.replies_key.destination = key.source.copied();
+    draft.replies_key.destination_port_be = key.source_port_be;
+    let replies_key = &draft.replies_key;
+    let key_hash = hash::flow(replies_key);
+    if F::insert(replies_key, key_hash, &draft.replies, Some(&draft.timeouts)) == Inserted::Yes {
+        return Ok(());
+    }
+    // The client itself gives the port to another connection: what it had is over for it.
+    if let Some(holder) = flow::held::<F>(replies_key, key_hash)
+        && matches!(holder.entry.state, state::CLOSED | state::RESET)
+    {
+        flow::remove_pair::<F>(replies_key, &holder);
+        stats::count(Reason::PortReused);
+        if F::insert(replies_key, key_hash, &draft.replies, Some(&draft.timeouts)) == Inserted::Yes
+        {
+            return Ok(());
+        }
+    }
+    Err(Reason::FlowConflict)
+}
+
+/// Fills in the client's entry of a new flow, as it is where the client's address stays.
+#[inline(always)]
+fn fill_client<F: Family>(
+    entry: &mut Flow<F::Address>,
+    segment: &Segment<'_, F>,
+    key: &FlowKey<F::Address>,
+    choice: &Choice,
+    ifindex: u32,
+    now_ns: u64,
+) {
+    fill::<F>(entry, side::CLIENT, segment, choice, ifindex, now_ns);
+    entry.source = key.source.copied();
+    entry.source_port_be = key.source_port_be;
+    entry.destination = F::backend_address(choice.backend);
+    entry.destination_port_be = choice.backend.port_be;
 }
 
 /// Fills in what both entries of a new flow have alike. Field by field: a whole entry written at

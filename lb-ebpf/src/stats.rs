@@ -35,7 +35,7 @@ pub fn count(reason: Reason) {
 
 /// Counts a packet that a backend received (from `side::CLIENT`) or sent.
 #[inline(always)]
-pub fn packet(backend_idx: u32, from: u8, bytes: u32) {
+pub fn packet(backend_idx: u32, from: u8, bytes: usize) {
     if let Some(stats) = maps::BACKEND_STATS.get_ptr_mut(backend_idx) {
         // SAFETY: as in `count`.
         let stats = unsafe { &mut *stats };

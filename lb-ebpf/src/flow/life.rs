@@ -1,6 +1,7 @@
 //! The life of a TCP flow: what each segment means for its state, and when it is confirmed.
 
 use lb_common::{
+    Budgeted,
     flow::{FlowKey, flag, side, state},
     hash,
     reason::Reason,
@@ -8,6 +9,7 @@ use lb_common::{
 
 use super::{Found, Twin, held, remove_pair, twin};
 use crate::{
+    budget,
     family::Family,
     packet::{Segment, tcp_flag},
     stats,
@@ -132,6 +134,39 @@ pub fn advance<F: Table>(
     Progress::On
 }
 
+/// The same for a flow of which the balancer sees the client's packets only.
+#[inline(never)]
+pub fn advance_one_way<F: Table>(
+    signal: &Signal,
+    key: &FlowKey<F::Address>,
+    found: &mut Found<F>,
+    now_ns: u64,
+) -> Progress {
+    if tcp_flag::is_syn(signal.flags) && found.entry.state >= state::FIN {
+        F::remove(key);
+        return Progress::Over;
+    }
+    if confirms_one_way(signal, found, now_ns)
+        && confirm_one_way::<F>(key, found, now_ns) == Progress::Over
+    {
+        return Progress::Over;
+    }
+    let entry = &mut *found.entry;
+    if signal.has(tcp_flag::RST) {
+        entry.state = state::RESET;
+    } else if signal.has(tcp_flag::FIN) && entry.state >= state::ESTABLISHED {
+        entry.closed_by = side::CLIENT;
+        entry.state = state::FIN;
+    } else if entry.state == state::RESET && found.confirmed && signal.payload > 0 {
+        // As above.
+        entry.state = closing_state(entry.closed_by);
+    } else {
+        return Progress::On;
+    }
+    found.changed |= part::STATE;
+    Progress::On
+}
+
 #[inline(always)]
 fn closing_state(closed_by: u8) -> u8 {
     match closed_by {
@@ -157,6 +192,60 @@ fn confirms<F: Family>(signal: &Signal, found: &Found<F>, now_ns: u64) -> bool {
     }
 }
 
+/// The client's segment follows its first: all that is seen of a flow whose replies go past the
+/// balancer. Or the flow was confirmed before but found the table full, and its next attempt is due.
+#[inline(always)]
+fn confirms_one_way<F: Family>(signal: &Signal, found: &Found<F>, now_ns: u64) -> bool {
+    if found.confirmed || signal.has(tcp_flag::SYN | tcp_flag::RST) {
+        return false;
+    }
+    match found.entry.state {
+        state::HALF_OPEN => budget::spend(Budgeted::OneWayFlow),
+        state::ESTABLISHED => found.entry.pending != (now_ns >> SECOND_SHIFT) as u32,
+        _ => false,
+    }
+}
+
+/// As [`confirm`], for a flow without twin.
+#[inline(always)]
+fn confirm_one_way<F: Table>(
+    key: &FlowKey<F::Address>,
+    found: &mut Found<F>,
+    now_ns: u64,
+) -> Progress {
+    found.entry.state = state::ESTABLISHED;
+    if F::confirm(key, found.entry) {
+        return confirmed(key, found);
+    }
+    refused(found, now_ns);
+    Progress::On
+}
+
+/// Takes the flow's entry from among the confirmed ones.
+#[inline(always)]
+fn confirmed<F: Table>(key: &FlowKey<F::Address>, found: &mut Found<F>) -> Progress {
+    stats::count(Reason::FlowConfirmed);
+    match held::<F>(key, hash::flow(key)) {
+        Some(now) => {
+            *found = now;
+            Progress::On
+        }
+        // Somebody removed it meanwhile.
+        None => Progress::Over,
+    }
+}
+
+/// Notes that a flow found no room among the confirmed ones.
+#[inline(always)]
+fn refused<F: Family>(found: &mut Found<F>, now_ns: u64) {
+    found.entry.pending = (now_ns >> SECOND_SHIFT) as u32;
+    if found.entry.flags & flag::REFUSED == 0 {
+        found.entry.flags |= flag::REFUSED;
+        stats::count(Reason::FlowTableFull);
+    }
+    found.changed |= part::STATE;
+}
+
 /// Makes a flow a confirmed one. Where a bucket has no room it stays half-open, is counted once, and
 /// tries again about every second.
 #[inline(always)]
@@ -170,24 +259,11 @@ fn confirm<F: Table>(
     twin.entry.state = state::ESTABLISHED;
     if F::confirm(twin.key, twin.entry) {
         if F::confirm(key, found.entry) {
-            stats::count(Reason::FlowConfirmed);
-            return match held::<F>(key, hash::flow(key)) {
-                Some(now) => {
-                    *found = now;
-                    Progress::On
-                }
-                // Somebody removed it meanwhile.
-                None => Progress::Over,
-            };
+            return confirmed(key, found);
         }
         F::demote(twin.key);
     }
-    found.entry.pending = (now_ns >> SECOND_SHIFT) as u32;
-    if found.entry.flags & flag::REFUSED == 0 {
-        found.entry.flags |= flag::REFUSED;
-        stats::count(Reason::FlowTableFull);
-    }
-    found.changed |= part::STATE;
+    refused(found, now_ns);
     twin.write(part::STATE);
     Progress::On
 }

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::path::shown;
+use super::{parsed::Prefix, path::shown};
 
 /// A vip, or a backend's address and port: unicast, and reachable from another host.
 pub(super) fn endpoint(text: &str) -> Result<SocketAddr, String> {
@@ -22,6 +22,49 @@ pub(super) fn source(text: &str) -> Result<IpAddr, String> {
     })?;
     unicast(address, text)?;
     Ok(address)
+}
+
+/// The prefix of a tunnel's sources; a single address is a prefix of full length.
+pub(super) fn prefix(text: &str) -> Result<Prefix, String> {
+    let shown = shown(text);
+    let (address, length) = match text.split_once('/') {
+        Some((address, length)) => (address, Some(length)),
+        None => (text, None),
+    };
+    let wrong =
+        || format!("`{shown}` is no prefix; write for example 10.9.0.0/16 or 2001:db8::/64");
+    let address: IpAddr = address.parse().map_err(|_| wrong())?;
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let length = match length {
+        None => most,
+        Some(length) => length.parse().map_err(|_| wrong())?,
+    };
+    if length > most {
+        return Err(format!(
+            "`{shown}` is longer than an address; use /0-/{most}"
+        ));
+    }
+    let first = network(address, length);
+    if first != address {
+        return Err(format!(
+            "`{shown}` has bits beyond its length; write {first}/{length}"
+        ));
+    }
+    Ok(Prefix { address, length })
+}
+
+/// The first address of the prefix of this length that an address lies in.
+pub(super) fn network(address: IpAddr, length: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
+            IpAddr::V4((u32::from(v4) & mask).into())
+        }
+        IpAddr::V6(v6) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
+            IpAddr::V6((u128::from(v6) & mask).into())
+        }
+    }
 }
 
 /// An address and a port other than 0.

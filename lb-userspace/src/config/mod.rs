@@ -36,8 +36,8 @@ use std::{
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 pub use parsed::{
-    Backend, Config, HealthCheck, Limits, Mode, OnDown, OnExit, PortRange, Probe, Protocol,
-    Scheduler, Service, Snat, Timeouts, XdpMode,
+    Backend, Config, GueVariant, HealthCheck, Limits, Mode, OnDown, OnExit, PortRange, Prefix,
+    Probe, Protocol, Scheduler, Service, Snat, Timeouts, Tunnel, XdpMode,
 };
 pub use problem::{ConfigError, Problem};
 pub use shape::MAX_FILE_BYTES;

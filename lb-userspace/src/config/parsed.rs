@@ -2,6 +2,7 @@
 //! in. What the fields can hold is what [`parse`](super::parse) lets through.
 
 use std::{
+    fmt::{self, Display, Formatter},
     net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
     time::Duration,
@@ -84,12 +85,72 @@ pub struct Service {
     pub listen: Vec<SocketAddr>,
     pub protocol: Protocol,
     pub mode: Mode,
+    /// Of modes `ipip` and `gue`.
+    pub tunnel: Tunnel,
     pub scheduler: Scheduler,
     pub on_down: OnDown,
     pub timeouts: Timeouts,
     pub health_check: HealthCheck,
-    /// May be empty: new flows are then answered with RST. All of the family of every vip.
+    /// May be empty: new flows are then answered with RST. In modes `nat` and `route` each has a vip
+    /// of its family, in the other modes one of its port.
     pub backends: Vec<Backend>,
+}
+
+/// How packets are wrapped for backends of modes `ipip` and `gue`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tunnel {
+    /// Where outer packets say that they come from, varied from flow to flow: at most one prefix of
+    /// each family. Without one, the host's own source address toward the backend.
+    pub sources: Vec<Prefix>,
+    /// Destination port of mode `gue`, not 0.
+    pub port: u16,
+    pub variant: GueVariant,
+}
+
+impl Default for Tunnel {
+    /// The port is the one registered for GUE.
+    fn default() -> Self {
+        Self {
+            sources: Vec::new(),
+            port: 6080,
+            variant: GueVariant::Header,
+        }
+    }
+}
+
+/// Addresses that begin alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prefix {
+    /// The first of them: all bits beyond the length are 0.
+    pub address: IpAddr,
+    /// Bits that are alike, at most 32 or 128.
+    pub length: u8,
+}
+
+impl Display for Prefix {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.length)
+    }
+}
+
+/// The two forms of Generic UDP Encapsulation (draft-ietf-intarea-gue, section 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GueVariant {
+    /// Variant 0: four bytes between the UDP header and the packet.
+    Header,
+    /// Variant 1: the packet follows the UDP header.
+    Bare,
+}
+
+impl GueVariant {
+    /// Its number in the draft.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Header => 0,
+            Self::Bare => 1,
+        }
+    }
 }
 
 /// A real server behind a service.
@@ -211,6 +272,20 @@ macro_rules! words {
     )+ };
 }
 
+impl Mode {
+    /// Backends answer clients themselves: ports cannot be changed on the way.
+    #[must_use]
+    pub const fn is_one_way(self) -> bool {
+        matches!(self, Self::Dsr | Self::Ipip | Self::Gue)
+    }
+
+    /// Packets travel inside others.
+    #[must_use]
+    pub const fn has_tunnel(self) -> bool {
+        matches!(self, Self::Ipip | Self::Gue)
+    }
+}
+
 words! {
     /// How the XDP program attaches.
     XdpMode {
@@ -240,6 +315,14 @@ words! {
     Mode {
         /// Source and destination are both rewritten; replies come back through the balancer.
         Nat = "nat",
+        /// The destination alone is rewritten; replies come back through the balancer.
+        Route = "route",
+        /// MAC addresses alone are rewritten; backends answer clients themselves.
+        Dsr = "dsr",
+        /// Packets travel whole in other IP packets; backends answer clients themselves.
+        Ipip = "ipip",
+        /// Packets travel whole in UDP datagrams; backends answer clients themselves.
+        Gue = "gue",
     }
 
     /// How a new flow picks its backend.

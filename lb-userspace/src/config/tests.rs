@@ -85,6 +85,11 @@ fn the_smallest_file_gets_every_default() {
             listen: vec!["203.0.113.10:80".parse().unwrap()],
             protocol: Protocol::Tcp,
             mode: Mode::Nat,
+            tunnel: Tunnel {
+                sources: vec![],
+                port: 6080,
+                variant: GueVariant::Header,
+            },
             scheduler: Scheduler::Maglev,
             on_down: OnDown::Reset,
             timeouts: Timeouts {
@@ -235,7 +240,7 @@ defaults:
 services:
   - name: web
     listen: ["203.0.113.10:80", "203.0.113.10:0"]
-    mode: dsr
+    mode: direct
     backends:
       - { name: a, address: 10.0.0.1:80, weight: 2000 }
       - { name: a, address: 10.0.0.2:80 }
@@ -250,7 +255,7 @@ f.yaml:4: colour: is not a known key; use one of interfaces, xdp, snat, limits, 
 watch, defaults, services
 f.yaml:6: defaults.timeouts.fin: `5` has no unit; give one, for example 2s
 f.yaml:9: services[0].listen[1]: `203.0.113.10:0` has port 0; use 1-65535
-f.yaml:10: services[0].mode: `dsr` is not available in this version; use `nat`
+f.yaml:10: services[0].mode: `direct` is not known; use `nat`, `route`, `dsr`, `ipip` or `gue`
 f.yaml:12: services[0].backends[0].weight: 2000 is out of range, use 0-1000
 f.yaml:13: services[0].backends[1].name: `a` is also services[0].backends[0].name; keep one of the \
 two

@@ -365,12 +365,17 @@ impl Control {
         }
         let changes = Changes {
             backends: free.iter().map(|idx| (*idx, None)).collect(),
+            tunnels: (free.iter())
+                .filter(|idx| self.applied.tunnels.contains_key(idx))
+                .map(|idx| (*idx, None))
+                .collect(),
             ..Changes::default()
         };
         match block_in_place(|| self.datapath.write(&changes)) {
             Ok(()) => {
                 for idx in &free {
                     self.applied.backends.remove(idx);
+                    self.applied.tunnels.remove(idx);
                 }
                 let applied = &self.applied;
                 self.ids.retain(

@@ -9,7 +9,7 @@ use super::{Control, Probed};
 use crate::{
     config::{Config, HealthCheck, Probe},
     health::{Initial, Kind, Rules as HealthRules, Target, Wanted},
-    tables::{Health, backend_identity},
+    tables::{Health, backend_identity, identity_of},
 };
 
 impl Control {
@@ -63,7 +63,7 @@ impl Control {
                 _ => continue,
             };
             self.probed.insert(
-                backend.identity,
+                identity_of(backend),
                 Probed {
                     health: Health {
                         up,

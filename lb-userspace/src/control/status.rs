@@ -1,9 +1,14 @@
 //! Answering questions: what is known at once, and counts from the flow tables by a thread of
 //! their own, so that the loop goes on.
 
-use std::{collections::HashMap, sync::Arc, time::SystemTime};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::SystemTime};
 
-use lb_common::{LAYOUT_VERSION, backend::BackendStats, flow::state, reason::Kind};
+use lb_common::{
+    LAYOUT_VERSION,
+    backend::{self, BackendStats},
+    flow::state,
+    reason::Kind,
+};
 use tokio::sync::oneshot;
 
 use super::{
@@ -16,11 +21,30 @@ use super::{
 use crate::{
     config::{Backend, Service},
     datapath::FlowRecord,
-    tables::backend_identity,
+    tables::{backend_identity, identity_of, obstacle},
 };
 
 /// Where a status tells of a backend index: the service's place and the backend's in it.
 type Places = HashMap<u32, (usize, usize)>;
+
+/// A backend, as people know it.
+#[derive(Clone)]
+struct Named {
+    service: String,
+    backend: String,
+    address: SocketAddr,
+}
+
+impl Named {
+    /// Of a flow whose backend is no longer in the configuration.
+    fn unknown(flow: &FlowRecord) -> Self {
+        Self {
+            service: String::new(),
+            backend: String::new(),
+            address: flow.backend,
+        }
+    }
+}
 
 impl Control {
     pub(super) fn answer_status(&self, reply: oneshot::Sender<Result<Status, CommandError>>) {
@@ -65,14 +89,14 @@ impl Control {
                 flows: Vec::new(),
             };
             let visited = tables.for_each(|flow| {
-                let unknown = (String::new(), String::new());
-                let (service, backend) = names.get(&flow.backend_idx).unwrap_or(&unknown);
-                if !matches(&filter, flow, service, backend) {
+                let unknown = Named::unknown(flow);
+                let backend = names.get(&flow.backend_idx).unwrap_or(&unknown);
+                if !matches(&filter, flow, backend) {
                     return;
                 }
                 found.count += 1;
                 if found.flows.len() < limit {
-                    found.flows.push(describe(flow, service, backend, now_ns));
+                    found.flows.push(describe(flow, backend, now_ns));
                 }
             });
             let _ = reply.send(visited.map(|()| found).map_err(CommandError::from));
@@ -82,7 +106,8 @@ impl Control {
     /// Everything but the counts from the flow tables, and where in it each backend index stands.
     fn status(&self) -> Result<(Status, Places), CommandError> {
         let index_of: HashMap<u64, u32> = (self.applied.backends.iter())
-            .map(|(idx, backend)| (backend.identity, *idx))
+            .filter(|(_, backend)| backend.state != backend::state::REMOVED)
+            .map(|(idx, backend)| (identity_of(backend), *idx))
             .collect();
         let mut places = HashMap::new();
         let mut services = Vec::new();
@@ -97,7 +122,7 @@ impl Control {
                     }
                     None => BackendStats::default(),
                 };
-                backends.push(self.backend_status(id, backend, &stats));
+                backends.push(self.backend_status(service, id, backend, &stats));
             }
             services.push(service_status(service, backends));
         }
@@ -138,9 +163,16 @@ impl Control {
         Ok((status, places))
     }
 
-    fn backend_status(&self, id: u64, backend: &Backend, stats: &BackendStats) -> BackendStatus {
+    fn backend_status(
+        &self,
+        service: &Service,
+        id: u64,
+        backend: &Backend,
+        stats: &BackendStats,
+    ) -> BackendStatus {
         let ip = backend.address.ip();
         let probed = self.probed.get(&id);
+        let obstacle = obstacle(service, self.next_hops.get(&ip));
         let next_hop = match (self.next_hops.get(&ip), self.unreachable.get(&ip)) {
             (Some(hop), _) => match hop.peer_mac {
                 Some(mac) => format!("{} by interface {}", mac_text(mac), hop.ifindex),
@@ -153,14 +185,15 @@ impl Control {
             name: backend.name.clone(),
             address: backend.address,
             state: match probed {
-                Some(probed) if probed.health.up => "up",
+                Some(probed) if probed.health.up && obstacle.is_none() => "up",
                 _ => "down",
             }
             .to_owned(),
-            reason: probed.map_or_else(
-                || "not probed yet".to_owned(),
-                |probed| probed.reason.clone(),
-            ),
+            reason: match (obstacle, probed) {
+                (Some(obstacle), _) => obstacle,
+                (None, Some(probed)) => probed.reason.clone(),
+                (None, None) => "not probed yet".to_owned(),
+            },
             since: rfc3339(probed.map_or(self.config_loaded, |probed| probed.health.since)),
             weight: backend.weight,
             active_flows: 0,
@@ -171,19 +204,24 @@ impl Control {
         }
     }
 
-    /// Service and backend name by backend index.
-    fn names(&self) -> HashMap<u32, (String, String)> {
+    /// Who is meant by each backend index.
+    fn names(&self) -> HashMap<u32, Named> {
         let mut by_identity = HashMap::new();
         for service in &self.config.services {
             for backend in &service.backends {
                 let id = backend_identity(service, backend.address);
-                by_identity.insert(id, (service.name.clone(), backend.name.clone()));
+                let named = Named {
+                    service: service.name.clone(),
+                    backend: backend.name.clone(),
+                    address: backend.address,
+                };
+                by_identity.insert(id, named);
             }
         }
         (self.applied.backends.iter())
             .filter_map(|(idx, backend)| {
                 by_identity
-                    .get(&backend.identity)
+                    .get(&identity_of(backend))
                     .map(|names| (*idx, names.clone()))
             })
             .collect()
@@ -206,24 +244,24 @@ fn is_active(flow: &FlowRecord) -> bool {
     matches!(flow.state, state::ESTABLISHED | state::FIN)
 }
 
-fn matches(filter: &FlowFilter, flow: &FlowRecord, service: &str, backend: &str) -> bool {
+fn matches(filter: &FlowFilter, flow: &FlowRecord, backend: &Named) -> bool {
     let same = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|w| w == is);
-    same(&filter.service, service)
-        && same(&filter.backend, backend)
+    same(&filter.service, &backend.service)
+        && same(&filter.backend, &backend.backend)
         && same(&filter.state, state::name(flow.state))
         && filter
             .client
             .is_none_or(|client| client == flow.client.ip())
 }
 
-fn describe(flow: &FlowRecord, service: &str, backend: &str, now_ns: u64) -> FlowStatus {
+fn describe(flow: &FlowRecord, backend: &Named, now_ns: u64) -> FlowStatus {
     let idle_ns = now_ns.saturating_sub(flow.last_seen_ns);
     FlowStatus {
         client: flow.client,
         vip: flow.vip,
-        service: service.to_owned(),
-        backend: backend.to_owned(),
-        backend_address: flow.backend,
+        service: backend.service.clone(),
+        backend: backend.backend.clone(),
+        backend_address: backend.address,
         source: flow.source,
         state: state::name(flow.state).to_owned(),
         confirmed: flow.confirmed,

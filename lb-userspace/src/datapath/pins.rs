@@ -225,8 +225,8 @@ pub struct Expected {
 #[must_use]
 pub fn layout() -> Vec<Expected> {
     use lb_common::{
-        MAX_BACKENDS, MAX_SERVICES, MAX_SNAT, MAX_VIPS, RstBudget, V4, V6,
-        backend::{Backend, BackendStats},
+        Budget, Budgeted, MAX_BACKENDS, MAX_SERVICES, MAX_SNAT, MAX_VIPS, V4, V6,
+        backend::{Backend, BackendStats, Tunnel},
         reason::REASON_SLOTS,
         service::{Service, Settings, VipKey},
         table::{Entries, Head},
@@ -252,6 +252,7 @@ pub fn layout() -> Vec<Expected> {
         of::<u32, Service>(names::SERVICES, ARRAY, Some(MAX_SERVICES)),
         of::<u32, u32>(names::RINGS, ARRAY_OF_MAPS, Some(MAX_SERVICES)),
         of::<u32, Backend>(names::BACKENDS, ARRAY, Some(MAX_BACKENDS)),
+        of::<u32, Tunnel>(names::TUNNELS, ARRAY, Some(MAX_BACKENDS)),
         of::<u32, V6>(names::SNAT, ARRAY, Some(MAX_SNAT)),
         of::<u32, Head>(names::FLOW_HEADS4, ARRAY, None),
         of::<u32, Head>(names::FLOW_HEADS6, ARRAY, None),
@@ -260,7 +261,7 @@ pub fn layout() -> Vec<Expected> {
         of::<u32, u64>(names::BACKENDS_SEEN, ARRAY, Some(MAX_BACKENDS)),
         of::<u32, BackendStats>(names::BACKEND_STATS, PERCPU_ARRAY, Some(MAX_BACKENDS)),
         of::<u32, u64>(names::REASONS, PERCPU_ARRAY, Some(REASON_SLOTS)),
-        of::<u32, RstBudget>(names::RST_BUDGET, PERCPU_ARRAY, Some(1)),
+        of::<u32, Budget>(names::BUDGETS, PERCPU_ARRAY, Some(Budgeted::COUNT)),
     ]
 }
 

@@ -12,7 +12,7 @@ use aya::{
 };
 use lb_common::{
     MAX_BACKENDS, NO_BACKEND, V4, V6,
-    backend::{Backend, BackendStats},
+    backend::{Backend, BackendStats, Tunnel},
     names,
     reason::Reason,
     service::{Service, Settings, VipKey},
@@ -29,6 +29,7 @@ pub struct Store {
     services: Array<MapData, Service>,
     rings: RingStore,
     backends: Array<MapData, Backend>,
+    tunnels: Array<MapData, Tunnel>,
     snat: Array<MapData, V6>,
     backend_stats: PerCpuArray<MapData, BackendStats>,
     backends_seen: Array<MapData, u64>,
@@ -48,6 +49,7 @@ impl Store {
             services: typed(pins, names::SERVICES)?,
             rings: RingStore::open(pins)?,
             backends: typed(pins, names::BACKENDS)?,
+            tunnels: typed(pins, names::TUNNELS)?,
             snat: typed(pins, names::SNAT)?,
             backend_stats: typed(pins, names::BACKEND_STATS)?,
             backends_seen: typed(pins, names::BACKENDS_SEEN)?,
@@ -75,6 +77,9 @@ impl Store {
         tables.backends = read_array(self.backends.map(), names::BACKENDS, |entry: &Backend| {
             entry.identity != 0
         })?;
+        tables.tunnels = read_array(self.tunnels.map(), names::TUNNELS, |entry: &Tunnel| {
+            entry.version != 0
+        })?;
         tables.services = read_array(self.services.map(), names::SERVICES, |entry: &Service| {
             entry.identity != 0
         })?;
@@ -96,6 +101,11 @@ impl Store {
     pub fn write(&mut self, changes: &Changes) -> Result<(), DatapathError> {
         for (idx, words) in &changes.snat {
             self.snat.set(*idx, words, 0).map_err(at(names::SNAT))?;
+        }
+        for (idx, tunnel) in &changes.tunnels {
+            if let Some(tunnel) = tunnel {
+                self.set_tunnel(*idx, tunnel)?;
+            }
         }
         for (idx, backend) in &changes.backends {
             if let Some(backend) = backend {
@@ -125,6 +135,9 @@ impl Store {
         for (idx, _) in changes.backends.iter().filter(|(_, kept)| kept.is_none()) {
             self.set_backend(*idx, &Backend::FREE)?;
             self.clear_stats(*idx)?;
+        }
+        for (idx, _) in changes.tunnels.iter().filter(|(_, kept)| kept.is_none()) {
+            self.set_tunnel(*idx, &Tunnel::default())?;
         }
         Ok(())
     }
@@ -178,6 +191,12 @@ impl Store {
         (self.backends)
             .set(idx, backend, 0)
             .map_err(at(names::BACKENDS))
+    }
+
+    fn set_tunnel(&mut self, idx: u32, tunnel: &Tunnel) -> Result<(), DatapathError> {
+        (self.tunnels)
+            .set(idx, tunnel, 0)
+            .map_err(at(names::TUNNELS))
     }
 
     fn set_service(&mut self, idx: u32, service: &Service) -> Result<(), DatapathError> {

@@ -35,6 +35,8 @@ pub struct NextHop {
     /// The router on the way, if the backend is not on a network of ours. May be an IPv6 address
     /// for an IPv4 backend.
     pub gateway: Option<IpAddr>,
+    /// Most bytes of an IP packet on that interface.
+    pub mtu: u32,
 }
 
 /// What a [`Watcher`] reports.

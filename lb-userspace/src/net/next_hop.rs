@@ -101,6 +101,7 @@ impl Route {
             peer_mac,
             source,
             gateway,
+            mtu: link.mtu,
         })
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use lb_common::{
     V4, V6,
-    backend::Backend,
+    backend::{Backend, Tunnel},
     service::{Service, Settings, VipKey},
 };
 
@@ -19,6 +19,7 @@ pub struct Changes {
     pub settings: Option<Box<Settings>>,
     pub snat: Vec<(u32, V6)>,
     pub backends: Vec<(u32, Option<Backend>)>,
+    pub tunnels: Vec<(u32, Option<Tunnel>)>,
     pub rings: Vec<(u32, Option<Ring>)>,
     pub services: Vec<(u32, Option<Service>)>,
     pub vips4: Vec<(VipKey<V4>, Option<u32>)>,
@@ -38,6 +39,7 @@ impl Changes {
         usize::from(self.settings.is_some())
             + self.snat.len()
             + self.backends.len()
+            + self.tunnels.len()
             + self.rings.len()
             + self.services.len()
             + self.vips4.len()
@@ -56,6 +58,7 @@ pub fn difference(applied: &Tables, desired: &Tables) -> Changes {
             .map(|(idx, words)| (idx, *words))
             .collect(),
         backends: ordered(&applied.backends, &desired.backends),
+        tunnels: ordered(&applied.tunnels, &desired.tunnels),
         rings: ordered(&applied.rings, &desired.rings),
         services: ordered(&applied.services, &desired.services),
         vips4: hashed(&applied.vips4, &desired.vips4),

@@ -18,14 +18,17 @@ use std::{
 
 use lb_common::{
     PROTOCOL_TCP, V4, V6,
-    backend::{self, Backend},
+    backend::{self, Backend, Tunnel},
     service::{Service, Settings, Timeouts, VipKey, mode, setting},
 };
 
 pub use self::ring::RingCache;
 use self::{ids::Ids, maglev::Member, ring::Ring};
 use crate::{
-    config::{Config, OnDown, Protocol, Service as ServiceConfig, Timeouts as ConfiguredTimeouts},
+    config::{
+        Config, Mode, OnDown, Prefix, Protocol, Service as ServiceConfig,
+        Timeouts as ConfiguredTimeouts,
+    },
     net::NextHop,
 };
 
@@ -36,6 +39,8 @@ pub struct Tables {
     /// Source addresses of mode `nat`, IPv4 in the first word.
     pub snat: Vec<V6>,
     pub backends: BTreeMap<u32, Backend>,
+    /// By backend, of those of modes `ipip` and `gue`.
+    pub tunnels: BTreeMap<u32, Tunnel>,
     /// By service.
     pub rings: BTreeMap<u32, Ring>,
     pub services: BTreeMap<u32, Service>,
@@ -51,6 +56,7 @@ impl Tables {
             settings: Box::new(Settings::new(1, 1)),
             snat: Vec::new(),
             backends: BTreeMap::new(),
+            tunnels: BTreeMap::new(),
             rings: BTreeMap::new(),
             services: BTreeMap::new(),
             vips4: HashMap::new(),
@@ -59,7 +65,8 @@ impl Tables {
     }
 }
 
-/// The two address families: a vip's flows go to backends of its own.
+/// The two address families. A vip's flows go to the service's backends of its own family; in modes
+/// that lead from one to the other, to those of the other where it has none of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     Inet = 4,
@@ -67,8 +74,23 @@ pub enum Family {
 }
 
 impl Family {
-    const fn has(self, address: SocketAddr) -> bool {
-        matches!(self, Self::Inet) == address.is_ipv4()
+    const fn of(address: SocketAddr) -> Self {
+        if address.is_ipv4() {
+            Self::Inet
+        } else {
+            Self::Inet6
+        }
+    }
+
+    /// That of the backends which serve this vip.
+    fn serving(service: &ServiceConfig, vip: SocketAddr) -> Self {
+        let own = Self::of(vip);
+        let has = |family| (service.backends.iter()).any(|b| Self::of(b.address) == family);
+        match own {
+            Self::Inet if !has(own) && has(Self::Inet6) && service.mode.is_one_way() => Self::Inet6,
+            Self::Inet6 if !has(own) && has(Self::Inet) && service.mode.is_one_way() => Self::Inet,
+            _ => own,
+        }
     }
 }
 
@@ -123,7 +145,13 @@ pub fn compute(
     for (idx, before) in &applied.backends {
         if !desired.backends.contains_key(idx) {
             desired.backends.insert(*idx, removed(before, config, ids));
+            if let Some(tunnel) = applied.tunnels.get(idx) {
+                desired.tunnels.insert(*idx, *tunnel);
+            }
         }
+    }
+    for backend in desired.backends.values() {
+        admit_replies(&mut desired.settings, backend);
     }
     desired.snat = ids.snat().to_vec();
     for words in &desired.snat {
@@ -133,7 +161,7 @@ pub fn compute(
     Ok(desired)
 }
 
-/// Adds one address family of a service: its vips, the backends that serve them, their ring.
+/// Adds a service's backends of one address family, their ring, and the vips that they serve.
 fn add_service(
     service: &ServiceConfig,
     family: Family,
@@ -144,7 +172,7 @@ fn add_service(
     desired: &mut Tables,
 ) -> Result<(), TableError> {
     let vips: Vec<SocketAddr> = (service.listen.iter().copied())
-        .filter(|vip| family.has(*vip))
+        .filter(|vip| Family::serving(service, *vip) == family)
         .collect();
     if vips.is_empty() {
         return Ok(());
@@ -152,9 +180,10 @@ fn add_service(
     let service_identity = identity::service(&service.name, family);
     let service_idx = ids.service(service_identity)?;
     let mut members = Vec::new();
-    for backend in (service.backends.iter()).filter(|backend| family.has(backend.address)) {
+    let backends = (service.backends.iter()).filter(|b| Family::of(b.address) == family);
+    for backend in backends {
         let identity = backend_identity(service, backend.address);
-        let backend_idx = ids.backend(identity)?;
+        let backend_idx = ids.backend(identity ^ mode_tag(mode_number(service.mode)))?;
         let mut entry = backend_entry(service, service_idx, backend.address, inputs, ids)?;
         if entry.state == backend::state::UP && backend.weight > 0 {
             members.push(Member {
@@ -169,6 +198,11 @@ fn add_service(
             // Without a route there is no source address; the one before may serve again.
             (entry.snat_first, entry.snat_count) = (before.snat_first, before.snat_count);
         }
+        if service.mode.has_tunnel() {
+            let before = applied.tunnels.get(&backend_idx);
+            let tunnel = tunnel(service, backend.address, inputs, before);
+            desired.tunnels.insert(backend_idx, tunnel);
+        }
         desired.backends.insert(backend_idx, entry);
     }
     let eligible = u32::try_from(members.len()).expect("backends are limited");
@@ -178,7 +212,7 @@ fn add_service(
         service_idx,
         Service {
             eligible,
-            mode: mode::NAT,
+            mode: mode_number(service.mode),
             ring_half: ring.half,
             pad: [0; 2],
             identity: service_identity,
@@ -196,6 +230,40 @@ fn add_service(
 #[must_use]
 pub fn backend_identity(service: &ServiceConfig, address: SocketAddr) -> u64 {
     identity::backend(&service.name, protocol_number(service.protocol), address)
+}
+
+/// The same of an entry, which has one of its own for each mode: flows that were opened in one mode
+/// cannot go on in another.
+#[must_use]
+pub fn identity_of(entry: &Backend) -> u64 {
+    entry.identity ^ mode_tag(entry.mode)
+}
+
+/// What sets apart the entries of one backend by mode; its own inverse under XOR.
+fn mode_tag(mode: u8) -> u64 {
+    u64::from(mode.saturating_sub(mode::NAT)) << 32
+}
+
+fn mode_number(mode: Mode) -> u8 {
+    match mode {
+        Mode::Nat => mode::NAT,
+        Mode::Route => mode::ROUTE,
+        Mode::Dsr => mode::DSR,
+        Mode::Ipip => mode::IPIP,
+        Mode::Gue => mode::GUE,
+    }
+}
+
+/// Why a backend cannot be used in its service's mode, though it may be healthy.
+#[must_use]
+pub fn obstacle(service: &ServiceConfig, next_hop: Option<&NextHop>) -> Option<String> {
+    let gateway = next_hop?.gateway?;
+    (service.mode == Mode::Dsr).then(|| {
+        format!(
+            "mode dsr needs a backend on a network of this host, but this one is behind the router \
+             {gateway}; use mode ipip or gue"
+        )
+    })
 }
 
 /// An address in the form of the map `snat` and of backends.
@@ -244,6 +312,67 @@ fn settings(inputs: &Inputs<'_>, applied: &Tables) -> Settings {
     settings
 }
 
+/// How packets are wrapped for a backend; without a route to it, as before.
+fn tunnel(
+    service: &ServiceConfig,
+    address: SocketAddr,
+    inputs: &Inputs<'_>,
+    before: Option<&Tunnel>,
+) -> Tunnel {
+    let next_hop = inputs.next_hops.get(&address.ip());
+    let configured = (service.tunnel.sources.iter())
+        .find(|prefix| prefix.address.is_ipv4() == address.is_ipv4());
+    let (source, spread) = match (configured, next_hop, before) {
+        (Some(prefix), ..) => (words(prefix.address), host_bits(prefix)),
+        (None, Some(hop), _) => (words(hop.source), [0; 4]),
+        (None, None, Some(before)) => (before.source, before.spread),
+        (None, None, None) => ([0; 4], [0; 4]),
+    };
+    Tunnel {
+        source,
+        spread,
+        mtu: match (next_hop, before) {
+            (Some(hop), _) => hop.mtu,
+            (None, Some(before)) => before.mtu,
+            (None, None) => 0,
+        },
+        port_be: match service.mode {
+            Mode::Gue => service.tunnel.port.to_be(),
+            _ => 0,
+        },
+        version: if address.is_ipv4() { 4 } else { 6 },
+        variant: service.tunnel.variant.number(),
+        pad: [0; 3],
+    }
+}
+
+/// The bits that a prefix leaves open, as a mask in the form of an address.
+fn host_bits(prefix: &Prefix) -> V6 {
+    let length = u32::from(prefix.length);
+    match prefix.address {
+        IpAddr::V4(_) => {
+            let mask = u32::MAX.checked_shr(length).unwrap_or(0);
+            words(IpAddr::V4(mask.into()))
+        }
+        IpAddr::V6(_) => {
+            let mask = u128::MAX.checked_shr(length).unwrap_or(0);
+            words(IpAddr::V6(mask.into()))
+        }
+    }
+}
+
+/// Marks what comes back from a backend of mode `route` as ours.
+fn admit_replies(settings: &mut Settings, backend: &Backend) {
+    if backend.mode != mode::ROUTE {
+        return;
+    }
+    if backend.version == 4 {
+        settings.admit_route([backend.address[0]], backend.port_be, PROTOCOL_TCP);
+    } else {
+        settings.admit_route(backend.address, backend.port_be, PROTOCOL_TCP);
+    }
+}
+
 fn backend_entry(
     service: &ServiceConfig,
     service_idx: u32,
@@ -253,19 +382,13 @@ fn backend_entry(
 ) -> Result<Backend, TableError> {
     let identity = backend_identity(service, address);
     let health = inputs.health.get(&identity);
-    let up = health.is_some_and(|health| health.up);
     let next_hop = inputs.next_hops.get(&address.ip());
-    let configured = inputs
-        .config
-        .snat
-        .addresses
-        .iter()
-        .filter(|source| source.is_ipv4() == address.is_ipv4())
-        .copied();
-    let mut sources: Vec<IpAddr> = configured.collect();
-    if sources.is_empty() {
-        sources.extend(next_hop.map(|hop| hop.source));
-    }
+    let up = health.is_some_and(|health| health.up) && obstacle(service, next_hop).is_none();
+    let mode = mode_number(service.mode);
+    let sources = match service.mode {
+        Mode::Nat => sources(address, inputs, next_hop),
+        _ => Vec::new(),
+    };
     let (snat_first, snat_count) = ids.snat_range(&sources)?;
     let resolved = next_hop.and_then(|hop| hop.peer_mac.map(|mac| (hop, mac)));
     Ok(Backend {
@@ -286,9 +409,24 @@ fn backend_entry(
         service_idx,
         snat_first,
         snat_count,
-        identity,
+        mode,
+        version: if address.is_ipv4() { 4 } else { 6 },
+        pad: [0; 2],
+        identity: identity ^ mode_tag(mode),
         since_unix: health.map_or(0, |health| unix_seconds(health.since)),
     })
+}
+
+/// The source addresses of mode `nat` toward a backend.
+fn sources(address: SocketAddr, inputs: &Inputs<'_>, next_hop: Option<&NextHop>) -> Vec<IpAddr> {
+    let mut sources: Vec<IpAddr> = (inputs.config.snat.addresses.iter())
+        .filter(|source| source.is_ipv4() == address.is_ipv4())
+        .copied()
+        .collect();
+    if sources.is_empty() {
+        sources.extend(next_hop.map(|hop| hop.source));
+    }
+    sources
 }
 
 /// The entry of a backend that the configuration no longer has. Its flows get what `on_down` says

@@ -160,6 +160,7 @@ fn next_hop() -> NextHop {
         peer_mac: Some([2, 0, 0, 0, 0, 2]),
         source: "10.0.0.5".parse().expect("an address"),
         gateway: None,
+        mtu: 1500,
     }
 }
 

@@ -96,6 +96,7 @@ fn neighbours_on_our_networks_are_found() {
                 peer_mac: Some(MAC_1),
                 source: ip(source),
                 gateway: None,
+                mtu: 1500,
             };
             assert_eq!(next_hop, wanted);
         }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use anyhow::{Context as _, Result, ensure};
-use lb_common::{RST_PER_SECOND, reason::Reason};
+use lb_common::{Budgeted, reason::Reason};
 
 use super::{rewinder::Rewinder, tables::BACKENDS};
 use crate::rig::Rig;
@@ -44,7 +44,7 @@ impl Row {
     pub fn measure(&mut self, rigs: &mut [Rig], packets: u32) -> Result<f64> {
         let rig = &mut rigs[self.rig];
         let length = match self.counts {
-            Counts::Answers => RST_PER_SECOND as u32,
+            Counts::Answers => Budgeted::Reset.per_second() as u32,
             Counts::NewFlowsWithRoom(_) => NEW_FLOWS,
             _ => return self.series(rig, packets),
         };
@@ -53,7 +53,7 @@ impl Row {
         for _ in 0..series {
             match self.counts {
                 Counts::NewFlowsWithRoom(family) => rig.clear_half_open(family),
-                _ => rig.reset_budget(RST_PER_SECOND),
+                _ => rig.reset_budget(Budgeted::Reset.per_second()),
             }
             total += self.series(rig, length)?;
         }

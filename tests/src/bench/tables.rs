@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use lb_common::{
     backend::{Backend, flows, state as backend_state},
     flow::{side, state},
+    service::mode,
 };
 
 use crate::{
@@ -111,6 +112,13 @@ pub fn rig(sizes: Capacity, established: u32) -> Rig {
                     service_idx,
                     snat_first: service_idx as u16,
                     snat_count: 1,
+                    mode: mode::NAT,
+                    version: if family.backend(number).is_ipv4() {
+                        4
+                    } else {
+                        6
+                    },
+                    pad: [0; 2],
                     identity: u64::from(first + number) + 1,
                     since_unix: 0,
                 },

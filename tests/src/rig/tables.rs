@@ -11,7 +11,7 @@ use aya::{
     util::nr_cpus,
 };
 use lb_common::{
-    NO_BACKEND, RING_CHUNK, RING_CHUNKS, RING_MAP_CHUNKS, RING_SLOTS, RingChunk, RstBudget,
+    Budget, Budgeted, NO_BACKEND, RING_CHUNK, RING_CHUNKS, RING_MAP_CHUNKS, RING_SLOTS, RingChunk,
     backend::{Backend, BackendStats},
     names,
     reason::Reason,
@@ -177,17 +177,17 @@ impl Rig {
     pub fn reset_budget(&mut self, tokens: u64) {
         let map = self
             .ebpf
-            .map_mut(names::RST_BUDGET)
+            .map_mut(names::BUDGETS)
             .expect("the budget exists");
-        let budget = RstBudget {
+        let budget = Budget {
             tokens,
             refilled_ns: super::now_ns(),
         };
         let cpus = nr_cpus().expect("the kernel knows its CPUs");
-        PerCpuArray::<_, RstBudget>::try_from(map)
+        PerCpuArray::<_, Budget>::try_from(map)
             .expect("the budget is kept per CPU")
             .set(
-                0,
+                Budgeted::Reset as u32,
                 PerCpuValues::try_from(vec![budget; cpus]).expect("one value for each CPU"),
                 0,
             )

@@ -80,7 +80,7 @@ fn a_foreign_pin() {
     // Another map of the wrong kind in its place.
     let pins = divvy.pins();
     std::fs::remove_file(pins.join("snat")).expect("unpinned");
-    std::fs::rename(pins.join("rst_budget"), pins.join("snat")).expect("renamed");
+    std::fs::rename(pins.join("budgets"), pins.join("snat")).expect("renamed");
     refused(&divvy.run_to_its_end(), 1, &["snat", "divvy detach"]);
     divvy.must(&["detach"]);
     divvy.start_again();

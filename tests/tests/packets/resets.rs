@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use lb_common::{
-    NO_BACKEND, RST_PER_SECOND,
+    Budgeted, NO_BACKEND,
     backend::{flows, state as backend_state},
     reason::Reason,
 };
@@ -255,7 +255,7 @@ fn flows_of_a_dead_backend_run_on_where_they_shall() {
 #[test]
 fn resets_are_limited_per_second() {
     for mut scene in Scene::both() {
-        scene.rig.reset_budget(RST_PER_SECOND);
+        scene.rig.reset_budget(Budgeted::Reset.per_second());
         let stray = scene.syn(scene.client).flags(ACK).build();
         let start = Instant::now();
         let (mut answered, mut limited) = (0, 0);
@@ -272,9 +272,10 @@ fn resets_are_limited_per_second() {
             [(Reason::RstLimited, limited), (Reason::NoFlow, answered)]
         );
         // The clock that the budget goes by may lag behind by a tick.
-        let earned = RST_PER_SECOND as f64 * (start.elapsed().as_secs_f64() + 0.1);
+        let earned = Budgeted::Reset.per_second() as f64 * (start.elapsed().as_secs_f64() + 0.1);
         assert!(
-            (RST_PER_SECOND..=RST_PER_SECOND + earned as u64).contains(&answered),
+            (Budgeted::Reset.per_second()..=Budgeted::Reset.per_second() + earned as u64)
+                .contains(&answered),
             "{answered} answers in {:?}",
             start.elapsed()
         );

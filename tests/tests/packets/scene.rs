@@ -7,6 +7,7 @@ use lb_common::{
     backend::{Backend, flows, state as backend_state},
     flow::state,
     reason::Reason,
+    service::mode,
 };
 use lb_tests::{
     packet::{Mac, Packet, flag::*, mac},
@@ -268,6 +269,9 @@ pub fn backend_at(address: SocketAddr, backend_idx: u32) -> Backend {
         service_idx: 0,
         snat_first: 0,
         snat_count: 1,
+        mode: mode::NAT,
+        version: if address.is_ipv4() { 4 } else { 6 },
+        pad: [0; 2],
         identity: 1 + u64::from(backend_idx),
         since_unix: 0,
     }

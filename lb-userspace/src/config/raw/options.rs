@@ -5,8 +5,9 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use super::health::{self, HealthOptions};
 use crate::config::{
+    address,
     field::Field,
-    parsed::{Mode, OnDown, Protocol, Scheduler, Timeouts},
+    parsed::{GueVariant, Mode, OnDown, Prefix, Protocol, Scheduler, Timeouts, Tunnel},
     section::Section,
 };
 
@@ -18,6 +19,9 @@ const TIMEOUT: RangeInclusive<Duration> =
 pub(super) struct Options<'a> {
     pub(super) protocol: Protocol,
     pub(super) mode: Mode,
+    pub(super) tunnel: Tunnel,
+    /// Where a section gives a tunnel of its own.
+    pub(super) own_tunnel: Option<Field<'a>>,
     pub(super) scheduler: Scheduler,
     pub(super) on_down: OnDown,
     pub(super) timeouts: Timeouts,
@@ -29,6 +33,8 @@ impl Default for Options<'_> {
         Self {
             protocol: Protocol::Tcp,
             mode: Mode::Nat,
+            tunnel: Tunnel::default(),
+            own_tunnel: None,
             scheduler: Scheduler::Maglev,
             on_down: OnDown::Reset,
             timeouts: Timeouts::default(),
@@ -49,13 +55,20 @@ impl<'a> Options<'a> {
     /// The options of a section; what it does not give is as in `base`.
     pub(super) fn onto(base: &Self, keys: &mut Section<'a>) -> Self {
         let inherited = base.health_check.inherited();
+        let protocol = keys.inherited("protocol", &base.protocol, |field| {
+            field.word(Protocol::ALL, Protocol::name, &["udp"])
+        });
+        let mode = keys.inherited("mode", &base.mode, |field| {
+            field.word(Mode::ALL, Mode::name, &[])
+        });
+        let own_tunnel = keys.take("tunnel");
         let options = Self {
-            protocol: keys.inherited("protocol", &base.protocol, |field| {
-                field.word(Protocol::ALL, Protocol::name, &["udp"])
-            }),
-            mode: keys.inherited("mode", &base.mode, |field| {
-                field.word(Mode::ALL, Mode::name, &["route", "dsr", "ipip", "gue"])
-            }),
+            protocol,
+            mode,
+            tunnel: (own_tunnel.as_ref())
+                .and_then(|field| tunnel(&base.tunnel, field))
+                .unwrap_or_else(|| base.tunnel.clone()),
+            own_tunnel,
             scheduler: keys.inherited("scheduler", &base.scheduler, |field| {
                 let later = ["least_conn", "round_robin", "random"];
                 field.word(Scheduler::ALL, Scheduler::name, &later)
@@ -76,6 +89,44 @@ impl<'a> Options<'a> {
         keys.later("drain_timeout");
         options
     }
+}
+
+fn tunnel(base: &Tunnel, field: &Field<'_>) -> Option<Tunnel> {
+    let mut keys = field.section()?;
+    let tunnel = Tunnel {
+        sources: keys.inherited("sources", &base.sources, |field| sources(field.items()?)),
+        port: keys.inherited("port", &base.port, |field| field.number(1..=u16::MAX)),
+        variant: keys.inherited("variant", &base.variant, |field| {
+            Some(match field.number(0..=1)? {
+                0 => GueVariant::Header,
+                _ => GueVariant::Bare,
+            })
+        }),
+    };
+    keys.finish();
+    Some(tunnel)
+}
+
+/// At most one prefix of each family.
+fn sources(items: Vec<Field<'_>>) -> Option<Vec<Prefix>> {
+    let mut found: Vec<Prefix> = Vec::new();
+    let mut whole = true;
+    for item in items {
+        let Some(prefix) = item.text(address::prefix) else {
+            whole = false;
+            continue;
+        };
+        let same_family = |other: &&Prefix| other.address.is_ipv4() == prefix.address.is_ipv4();
+        if let Some(first) = found.iter().find(same_family) {
+            item.refuse::<()>(format!(
+                "{prefix} is a second source of its address family, after {first}; keep one"
+            ));
+            whole = false;
+        } else {
+            found.push(prefix);
+        }
+    }
+    whole.then_some(found)
 }
 
 fn timeouts(base: &Timeouts, field: &Field<'_>) -> Option<Timeouts> {

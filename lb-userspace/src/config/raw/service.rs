@@ -1,6 +1,6 @@
 //! Services, their vips and backends, and the rules between them.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use lb_common::{MAX_BACKENDS, MAX_SERVICES, MAX_VIPS};
 
@@ -8,7 +8,7 @@ use super::{Unique, health, options::Options, too_many};
 use crate::config::{
     address,
     field::Field,
-    parsed::{Backend, Protocol, Service},
+    parsed::{Backend, Mode, Protocol, Service},
     units,
 };
 
@@ -58,12 +58,20 @@ fn service<'a>(field: &Field<'a>, defaults: &Options<'a>, all: &mut All<'a>) -> 
     options.health_check.refuse_http_keys();
     all.http_checks |= options.health_check.kind == health::Kind::Http;
     let (listen, backends) = (listen?, backends?);
-    one_family(&listen, &backends);
+    if options.mode.is_one_way() {
+        one_port(options.mode, &listen, &backends);
+    } else {
+        one_family(options.mode, &listen, &backends);
+    }
+    if let Some(field) = &options.own_tunnel {
+        tunnel_of_use(field, &options, &backends);
+    }
     Some(Service {
         name: name?,
         listen: values(listen)?,
         protocol: options.protocol,
         mode: options.mode,
+        tunnel: options.tunnel,
         scheduler: options.scheduler,
         on_down: options.on_down,
         timeouts: options.timeouts,
@@ -128,17 +136,66 @@ fn backends<'a>(
         .collect()
 }
 
-/// Mode `nat` does not translate between the families: a vip needs a backend of its own, and a
-/// backend a vip.
-fn one_family(listen: &Items<'_, SocketAddr>, backends: &Items<'_, Backend>) {
-    let vips: Vec<_> = listen
+/// The right ones of a list.
+fn known<'i, 'a, T>(items: &'i Items<'a, T>) -> Vec<(&'i Field<'a>, &'i T)> {
+    items
         .iter()
-        .filter_map(|(field, vip)| Some((field, (*vip)?)))
-        .collect();
-    let backends: Vec<_> = backends
-        .iter()
-        .filter_map(|(field, backend)| Some((field, backend.as_ref()?)))
-        .collect();
+        .filter_map(|(field, value)| Some((field, value.as_ref()?)))
+        .collect()
+}
+
+/// In one-way modes the backend gets what the client sent: its port is a vip's.
+fn one_port(mode: Mode, listen: &Items<'_, SocketAddr>, backends: &Items<'_, Backend>) {
+    let vips = known(listen);
+    if vips.is_empty() {
+        return;
+    }
+    for (field, backend) in known(backends) {
+        let port = backend.address.port();
+        if vips.iter().all(|(_, vip)| vip.port() != port) {
+            field.refuse::<()>(format!(
+                "backend {} has port {port}, which no vip of the service has, and mode {} leaves \
+                 ports as they are; give a vip's port (`health_check.port` sets the port to probe)",
+                backend.name,
+                mode.name(),
+            ));
+        }
+    }
+}
+
+/// A service's own `tunnel` must have an effect.
+fn tunnel_of_use(field: &Field<'_>, options: &Options<'_>, backends: &Items<'_, Backend>) {
+    if !options.mode.has_tunnel() {
+        field.refuse::<()>(format!(
+            "has no effect in mode {}; remove it or use mode ipip or gue",
+            options.mode.name()
+        ));
+        return;
+    }
+    let backends = known(backends);
+    if backends.is_empty() {
+        return;
+    }
+    for source in &options.tunnel.sources {
+        let v4 = source.address.is_ipv4();
+        if (backends.iter()).all(|(_, backend)| backend.address.is_ipv4() != v4) {
+            field.refuse::<()>(format!(
+                "source {source} is {}, but no backend of the service is: outer packets go from a \
+                 source to a backend of the same family; give a source of the backends' family",
+                family(source.address),
+            ));
+        }
+    }
+}
+
+/// Modes `nat` and `route` do not translate between the families: a vip needs a backend of its own,
+/// and a backend a vip.
+fn one_family(mode: Mode, listen: &Items<'_, SocketAddr>, backends: &Items<'_, Backend>) {
+    let (vips, backends) = (known(listen), known(backends));
+    let remedy = match mode {
+        Mode::Route => "mode route cannot lead from one family to the other",
+        _ => "translation between the two is not available in this version",
+    };
     if vips.is_empty() || backends.is_empty() {
         return;
     }
@@ -149,25 +206,25 @@ fn one_family(listen: &Items<'_, SocketAddr>, backends: &Items<'_, Backend>) {
             .all(|(_, vip)| vip.is_ipv4() != address.is_ipv4())
         {
             field.refuse::<()>(format!(
-                "backend {} ({address}) is {}, but no vip of the service is; translation between \
-                 the two is not available in this version: add a vip or remove the backend",
+                "backend {} ({address}) is {}, but no vip of the service is; {remedy}: add a vip or \
+                 remove the backend",
                 backend.name,
-                family(address),
+                family(address.ip()),
             ));
         }
     }
     for (field, vip) in &vips {
         if (backends.iter()).all(|(_, backend)| backend.address.is_ipv4() != vip.is_ipv4()) {
             field.refuse::<()>(format!(
-                "vip {vip} is {}, but no backend of the service is; translation between the two \
-                 is not available in this version: add a backend or remove the vip",
-                family(*vip),
+                "vip {vip} is {}, but no backend of the service is; {remedy}: add a backend or \
+                 remove the vip",
+                family(vip.ip()),
             ));
         }
     }
 }
 
-fn family(address: SocketAddr) -> &'static str {
+fn family(address: IpAddr) -> &'static str {
     if address.is_ipv4() { "IPv4" } else { "IPv6" }
 }
 

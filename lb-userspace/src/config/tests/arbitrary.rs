@@ -13,8 +13,9 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::{
     super::{
-        Backend, Config, HealthCheck, Limits, Mode, OnDown, OnExit, PortRange, Probe, Protocol,
-        Scheduler, Service, Snat, Timeouts, XdpMode, parse,
+        Backend, Config, GueVariant, HealthCheck, Limits, Mode, OnDown, OnExit, PortRange, Prefix,
+        Probe, Protocol, Scheduler, Service, Snat, Timeouts, Tunnel, XdpMode, address::network,
+        parse,
     },
     FULL, GOOD,
 };
@@ -94,6 +95,20 @@ fn health_check() -> impl Strategy<Value = HealthCheck> {
         )
 }
 
+/// Whose source, if it has one, is of this family.
+fn tunnel(v6: bool) -> impl Strategy<Value = Tunnel> {
+    let prefix = (ip(v6), 0..=if v6 { 128_u8 } else { 32 }).prop_map(|(ip, length)| Prefix {
+        address: network(ip, length),
+        length,
+    });
+    let variant = select(&[GueVariant::Header, GueVariant::Bare][..]);
+    (vec(prefix, 0..2), 1..=u16::MAX, variant).prop_map(|(sources, port, variant)| Tunnel {
+        sources,
+        port,
+        variant,
+    })
+}
+
 fn service() -> impl Strategy<Value = Service> {
     any::<bool>().prop_flat_map(|v6| {
         let backend =
@@ -109,18 +124,32 @@ fn service() -> impl Strategy<Value = Service> {
             timeouts(),
             health_check(),
             vec(backend, 0..6),
+            select(Mode::ALL),
+            tunnel(v6),
         )
             .prop_map(
-                |(name, listen, on_down, timeouts, health_check, backends)| Service {
-                    name,
-                    listen,
-                    protocol: Protocol::Tcp,
-                    mode: Mode::Nat,
-                    scheduler: Scheduler::Maglev,
-                    on_down,
-                    timeouts,
-                    health_check,
-                    backends,
+                |(name, listen, on_down, timeouts, health_check, mut backends, mode, tunnel)| {
+                    if mode.is_one_way() {
+                        for (n, backend) in backends.iter_mut().enumerate() {
+                            backend.address.set_port(listen[n % listen.len()].port());
+                        }
+                    }
+                    Service {
+                        name,
+                        listen,
+                        protocol: Protocol::Tcp,
+                        mode,
+                        tunnel: if mode.has_tunnel() {
+                            tunnel
+                        } else {
+                            Tunnel::default()
+                        },
+                        scheduler: Scheduler::Maglev,
+                        on_down,
+                        timeouts,
+                        health_check,
+                        backends,
+                    }
                 },
             )
     })
@@ -212,6 +241,18 @@ fn written(config: &Config) -> String {
         line(format!("    listen: {listen:?}"));
         line(format!("    protocol: {}", service.protocol.name()));
         line(format!("    mode: {}", service.mode.name()));
+        if service.mode.has_tunnel() {
+            let Tunnel {
+                sources,
+                port,
+                variant,
+            } = &service.tunnel;
+            let sources: Vec<String> = sources.iter().map(Prefix::to_string).collect();
+            line(format!(
+                "    tunnel: {{ sources: {sources:?}, port: {port}, variant: {} }}",
+                variant.number()
+            ));
+        }
         line(format!("    scheduler: {}", service.scheduler.name()));
         line(format!("    on_down: {}", service.on_down.name()));
         line("    timeouts:".into());

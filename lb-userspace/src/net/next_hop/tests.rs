@@ -49,6 +49,7 @@ fn on_a_network_of_ours_the_neighbour_is_the_backend() {
         peer_mac: Some(PEER),
         source: ip("10.0.0.1"),
         gateway: None,
+        mtu: 1500,
     };
     assert_eq!(
         route.next_hop(backend, Some(&link()), Some(PEER)),

@@ -1,0 +1,225 @@
+//! Modes `ipip` and `gue`: a packet travels whole inside another one, to whoever unwraps it.
+//!
+//! The outer header takes over the traffic class, congestion notification included (RFC 6040,
+//! section 4.1, normal mode), and may not be fragmented. The UDP checksum of mode `gue` is 0 in both
+//! families (RFC 768; RFC 6935, section 5): the inner packet has checksums of its own.
+
+use aya_ebpf::{bindings::xdp_md, helpers::bpf_xdp_adjust_head, programs::XdpContext};
+use lb_common::{
+    PROTOCOL_IPV4, PROTOCOL_IPV6, PROTOCOL_UDP,
+    backend::{Backend, Tunnel},
+    hash,
+    reason::Reason,
+    service::mode,
+};
+
+use crate::{
+    answer::HOP_LIMIT,
+    maps,
+    packet::{
+        ETHERTYPE_IPV4_BE, ETHERTYPE_IPV6_BE, Ethernet, Gue, Ipv4, Ipv6, Udp, copy_mac, view,
+    },
+    rewrite::fold,
+};
+
+/// Wraps the frame's packet for the backend with this index; `key_hash` is the flow's. Its MAC
+/// addresses stay, for the caller to replace.
+#[inline(always)]
+pub fn wrap(ctx: &XdpContext, backend_idx: u32, key_hash: u64) -> Result<(), Reason> {
+    match tunnel_wrap(ctx.ctx, backend_idx, key_hash) {
+        DONE => Ok(()),
+        TOO_BIG => Err(Reason::TooBig),
+        _ => Err(Reason::TableError),
+    }
+}
+
+const DONE: u64 = 0;
+const TOO_BIG: u64 = 1;
+const FAILED: u64 = 2;
+
+/// A function that the verifier knows as global, as those of [`crate::table`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn tunnel_wrap(ctx: *mut xdp_md, backend_idx: u32, key_hash: u64) -> u64 {
+    let ctx = XdpContext::new(ctx);
+    let (Some(backend), Some(tunnel)) = (
+        maps::BACKENDS.get(backend_idx),
+        maps::TUNNELS.get(backend_idx),
+    ) else {
+        return FAILED;
+    };
+    match try_wrap(&ctx, backend, tunnel, key_hash) {
+        Ok(()) => DONE,
+        Err(Reason::TooBig) => TOO_BIG,
+        Err(_) => FAILED,
+    }
+}
+
+/// What the outer headers take over from the packet.
+struct Inner {
+    /// Bytes, its IP header included.
+    length: u32,
+    traffic_class: u8,
+    /// Protocol number of its IP version.
+    protocol: u8,
+}
+
+impl Inner {
+    #[inline(always)]
+    fn of(ctx: &XdpContext, ethertype_be: u16) -> Result<Self, Reason> {
+        if ethertype_be == ETHERTYPE_IPV4_BE {
+            let ip: &Ipv4 = view(ctx, size_of::<Ethernet>())?;
+            Ok(Self {
+                length: u16::from_be(ip.total_length_be) as u32,
+                traffic_class: ip.tos,
+                protocol: PROTOCOL_IPV4,
+            })
+        } else {
+            let ip: &Ipv6 = view(ctx, size_of::<Ethernet>())?;
+            Ok(Self {
+                length: size_of::<Ipv6>() as u32 + u16::from_be(ip.payload_length_be) as u32,
+                traffic_class: (u32::from_be(ip.version_class_label_be) >> 20) as u8,
+                protocol: PROTOCOL_IPV6,
+            })
+        }
+    }
+}
+
+#[inline(always)]
+fn try_wrap(
+    ctx: &XdpContext,
+    backend: &Backend,
+    tunnel: &Tunnel,
+    key_hash: u64,
+) -> Result<(), Reason> {
+    let ethernet: &Ethernet = view(ctx, 0)?;
+    let mut macs = [[0; 6]; 2];
+    copy_mac(&mut macs[0], &ethernet.destination);
+    copy_mac(&mut macs[1], &ethernet.source);
+    let mut inner = Inner::of(ctx, ethernet.ethertype_be)?;
+    let (ip_header, ethertype_be) = if tunnel.version == 4 {
+        (size_of::<Ipv4>(), ETHERTYPE_IPV4_BE)
+    } else {
+        (size_of::<Ipv6>(), ETHERTYPE_IPV6_BE)
+    };
+    let gue = backend.mode == mode::GUE;
+    let shim = match (gue, tunnel.variant) {
+        (false, _) => 0,
+        (true, 0) => size_of::<Udp>() + size_of::<Gue>(),
+        (true, _) => size_of::<Udp>(),
+    };
+    if inner.length + (ip_header + shim) as u32 > tunnel.mtu {
+        return Err(Reason::TooBig);
+    }
+    // SAFETY: the context is the one this program was started with; no view from before is used
+    // afterwards.
+    if unsafe { bpf_xdp_adjust_head(ctx.ctx, -((ip_header + shim) as i32)) } != 0 {
+        return Err(Reason::TableError);
+    }
+    let ethernet: &mut Ethernet = view(ctx, 0)?;
+    copy_mac(&mut ethernet.destination, &macs[0]);
+    copy_mac(&mut ethernet.source, &macs[1]);
+    ethernet.ethertype_be = ethertype_be;
+    if gue {
+        write_gue(
+            ctx,
+            size_of::<Ethernet>() + ip_header,
+            &inner,
+            tunnel,
+            key_hash,
+        )?;
+        inner.length += shim as u32;
+        inner.protocol = PROTOCOL_UDP;
+    }
+    if tunnel.version == 4 {
+        write4(ctx, &inner, backend, tunnel, key_hash)
+    } else {
+        write6(ctx, &inner, backend, tunnel, key_hash)
+    }
+}
+
+/// The UDP header and, in variant 0, that of GUE.
+#[inline(always)]
+fn write_gue(
+    ctx: &XdpContext,
+    offset: usize,
+    inner: &Inner,
+    tunnel: &Tunnel,
+    key_hash: u64,
+) -> Result<(), Reason> {
+    /// Of the range for dynamic ports (RFC 6335, section 6), as draft-ietf-intarea-gue asks.
+    const FIRST_PORT: u16 = 0xc000;
+    let mut length = size_of::<Udp>() as u32 + inner.length;
+    if tunnel.variant == 0 {
+        length += size_of::<Gue>() as u32;
+        let gue: &mut Gue = view(ctx, offset + size_of::<Udp>())?;
+        gue.version_control_length = 0;
+        gue.protocol = inner.protocol;
+        gue.flags_be = 0;
+    }
+    let udp: &mut Udp = view(ctx, offset)?;
+    udp.source_port_be = (FIRST_PORT | (key_hash >> 48) as u16).to_be();
+    udp.destination_port_be = tunnel.port_be;
+    udp.length_be = (length as u16).to_be();
+    udp.checksum_be = 0;
+    Ok(())
+}
+
+#[inline(always)]
+fn write4(
+    ctx: &XdpContext,
+    inner: &Inner,
+    backend: &Backend,
+    tunnel: &Tunnel,
+    key_hash: u64,
+) -> Result<(), Reason> {
+    const VERSION_IHL: u8 = 0x45;
+    const DO_NOT_FRAGMENT_BE: u16 = 0x4000_u16.to_be();
+    let ip: &mut Ipv4 = view(ctx, size_of::<Ethernet>())?;
+    ip.version_ihl = VERSION_IHL;
+    ip.tos = inner.traffic_class;
+    ip.total_length_be = ((size_of::<Ipv4>() as u32 + inner.length) as u16).to_be();
+    ip.id_be = 0;
+    ip.fragment_be = DO_NOT_FRAGMENT_BE;
+    ip.ttl = HOP_LIMIT;
+    ip.protocol = inner.protocol;
+    ip.source = [tunnel.source[0] | key_hash as u32 & tunnel.spread[0]];
+    ip.destination = [backend.address[0]];
+    ip.checksum_be = !fold(
+        ip.source[0] as u64
+            + ip.destination[0] as u64
+            + u16::from_be_bytes([VERSION_IHL, ip.tos]).to_be() as u64
+            + ip.total_length_be as u64
+            + DO_NOT_FRAGMENT_BE as u64
+            + u16::from_be_bytes([HOP_LIMIT, ip.protocol]).to_be() as u64,
+    );
+    Ok(())
+}
+
+#[inline(always)]
+fn write6(
+    ctx: &XdpContext,
+    inner: &Inner,
+    backend: &Backend,
+    tunnel: &Tunnel,
+    key_hash: u64,
+) -> Result<(), Reason> {
+    const VERSION: u32 = 6 << 28;
+    const LABEL_BITS: u32 = (1 << 20) - 1;
+    let ip: &mut Ipv6 = view(ctx, size_of::<Ethernet>())?;
+    // The label tells flows apart where ports are out of sight (RFC 6438).
+    let label = (key_hash >> 32) as u32 & LABEL_BITS;
+    ip.version_class_label_be = (VERSION | (inner.traffic_class as u32) << 20 | label).to_be();
+    ip.payload_length_be = (inner.length as u16).to_be();
+    ip.next_header = inner.protocol;
+    ip.hop_limit = HOP_LIMIT;
+    let more = hash::mix(key_hash);
+    ip.source[0] = tunnel.source[0] | (more >> 32) as u32 & tunnel.spread[0];
+    ip.source[1] = tunnel.source[1] | more as u32 & tunnel.spread[1];
+    ip.source[2] = tunnel.source[2] | (key_hash >> 32) as u32 & tunnel.spread[2];
+    ip.source[3] = tunnel.source[3] | key_hash as u32 & tunnel.spread[3];
+    for (word, new) in ip.destination.iter_mut().zip(&backend.address) {
+        *word = *new;
+    }
+    Ok(())
+}
