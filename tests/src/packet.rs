@@ -1,5 +1,6 @@
-//! Packets built from named fields ([`Packet`]), and an oracle that judges frames without sharing
-//! any arithmetic with the builder or with the XDP program ([`oracle`]).
+//! Packets built from named fields ([`Packet`]): TCP, UDP, and either inside a tunnel; and an oracle
+//! that judges frames without sharing any arithmetic with the builder or with the XDP program
+//! ([`oracle`]).
 
 mod builder;
 mod describe;
@@ -26,6 +27,21 @@ pub const fn mac(n: u8) -> Mac {
 /// Bytes of an Ethernet header without tags.
 pub const ETHERNET_LEN: usize = 14;
 
+/// The UDP port that IANA gave to GUE.
+pub const GUE_PORT: u16 = 6080;
+
+/// How GUE (draft-ietf-intarea-gue) puts an IP packet behind a UDP header. The first two bits of
+/// the payload tell the variants apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gue {
+    /// Variant 0: behind a header of 4 bytes, which names the family (section 3). Control packets,
+    /// flags and extension fields are not used.
+    Variant0,
+    /// Variant 1: with nothing in between, as the version of either IP header begins with the bits
+    /// 01 (section 4).
+    Variant1,
+}
+
 /// EtherTypes (IEEE 802 numbers).
 pub mod ethertype {
     pub const IPV4: u16 = 0x0800;
@@ -38,8 +54,12 @@ pub mod ethertype {
 pub mod protocol {
     pub const HOP_BY_HOP: u8 = 0;
     pub const ICMP: u8 = 1;
+    /// An IPv4 packet (RFC 2003, RFC 2473).
+    pub const IPV4: u8 = 4;
     pub const TCP: u8 = 6;
     pub const UDP: u8 = 17;
+    /// An IPv6 packet (RFC 4213, RFC 2473).
+    pub const IPV6: u8 = 41;
     pub const ROUTING: u8 = 43;
     pub const FRAGMENT: u8 = 44;
     pub const AUTHENTICATION: u8 = 51;

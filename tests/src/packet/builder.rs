@@ -1,11 +1,16 @@
 //! The builder: every field has a plausible default and a setter, checksums are right unless a
-//! setter makes them wrong. How the fields become bytes is in [`wire`].
+//! setter makes them wrong. What is of TCP or UDP alone is in [`tcp`] and [`udp`], what puts a
+//! packet into another in [`outer`], and how the fields become bytes in [`wire`].
 
+mod outer;
+mod tcp;
+mod udp;
 mod wire;
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Extension, Mac, TcpOption, flag, mac, protocol};
+use self::{tcp::Tcp, udp::Udp};
+use super::{Extension, Mac, mac, protocol};
 
 /// A packet to be. `build` makes a frame of it.
 #[derive(Clone, Debug)]
@@ -16,7 +21,10 @@ pub struct Packet {
     source: IpAddr,
     destination: IpAddr,
     ttl: u8,
+    tos: u8,
+    flow_label: u32,
     identification: u16,
+    dont_fragment: bool,
     ip_options: Vec<u8>,
     extensions: Vec<Extension>,
     fragment: Option<(u16, bool)>,
@@ -29,61 +37,13 @@ pub struct Packet {
 #[derive(Clone, Debug)]
 enum Body {
     Tcp(Tcp),
+    Udp(Udp),
     /// Anything else: protocol and bytes, taken as they are.
     Raw(u8, Vec<u8>),
 }
 
-#[derive(Clone, Debug)]
-struct Tcp {
-    source_port: u16,
-    destination_port: u16,
-    seq: u32,
-    ack: u32,
-    flags: u8,
-    window: u16,
-    options: Vec<u8>,
-    payload: Vec<u8>,
-    /// Header length in words, if it shall not be the true one.
-    header_words: Option<u8>,
-    checksum_error: u16,
-}
-
 /// Starting a packet.
 impl Packet {
-    /// A TCP SYN from `source` to `destination`.
-    ///
-    /// # Panics
-    /// When the two are not of one address family.
-    #[must_use]
-    pub fn tcp(source: SocketAddr, destination: SocketAddr) -> Self {
-        let tcp = Tcp {
-            source_port: source.port(),
-            destination_port: destination.port(),
-            seq: 1_000,
-            ack: 0,
-            flags: flag::SYN,
-            window: 64_240,
-            options: Vec::new(),
-            payload: Vec::new(),
-            header_words: None,
-            checksum_error: 0,
-        };
-        Self::new(source.ip(), destination.ip(), Body::Tcp(tcp))
-    }
-
-    /// A UDP datagram with a small payload and no checksum.
-    #[must_use]
-    pub fn udp(source: SocketAddr, destination: SocketAddr) -> Self {
-        let payload = b"ping";
-        let mut bytes = Vec::new();
-        bytes.extend(source.port().to_be_bytes());
-        bytes.extend(destination.port().to_be_bytes());
-        bytes.extend((8 + payload.len() as u16).to_be_bytes());
-        bytes.extend([0, 0]);
-        bytes.extend(payload);
-        Self::raw(source.ip(), destination.ip(), protocol::UDP, bytes)
-    }
-
     /// An echo request of the family's ICMP; long enough that a parser which takes it for TCP
     /// finds a whole header.
     #[must_use]
@@ -116,7 +76,10 @@ impl Packet {
             source,
             destination,
             ttl: 64,
+            tos: 0,
+            flow_label: 0,
             identification: 0x1234,
+            dont_fragment: true,
             ip_options: Vec::new(),
             extensions: Vec::new(),
             fragment: None,
@@ -130,6 +93,7 @@ impl Packet {
 
 /// Ethernet and IP.
 impl Packet {
+    /// Sets the Ethernet addresses.
     #[must_use]
     pub fn macs(mut self, source: Mac, destination: Mac) -> Self {
         (self.source_mac, self.destination_mac) = (source, destination);
@@ -143,22 +107,26 @@ impl Packet {
         self
     }
 
-    /// Sets the source address and, for TCP, port.
+    /// Sets the source address and, for TCP and UDP, port.
     #[must_use]
     pub fn from(mut self, source: SocketAddr) -> Self {
         self.source = source.ip();
-        if let Body::Tcp(tcp) = &mut self.body {
-            tcp.source_port = source.port();
+        match &mut self.body {
+            Body::Tcp(tcp) => tcp.source_port = source.port(),
+            Body::Udp(udp) => udp.source_port = source.port(),
+            Body::Raw(..) => {}
         }
         self
     }
 
-    /// Sets the destination address and, for TCP, port.
+    /// Sets the destination address and, for TCP and UDP, port.
     #[must_use]
     pub fn to(mut self, destination: SocketAddr) -> Self {
         self.destination = destination.ip();
-        if let Body::Tcp(tcp) = &mut self.body {
-            tcp.destination_port = destination.port();
+        match &mut self.body {
+            Body::Tcp(tcp) => tcp.destination_port = destination.port(),
+            Body::Udp(udp) => udp.destination_port = destination.port(),
+            Body::Raw(..) => {}
         }
         self
     }
@@ -177,10 +145,32 @@ impl Packet {
         self
     }
 
+    /// The byte of DSCP and ECN (RFC 2474, RFC 3168): IPv4's type of service, IPv6's traffic class.
+    #[must_use]
+    pub fn tos(mut self, tos: u8) -> Self {
+        self.tos = tos;
+        self
+    }
+
+    /// IPv6 flow label, 20 bits (RFC 6437).
+    #[must_use]
+    pub fn flow_label(mut self, label: u32) -> Self {
+        self.flow_label = label;
+        self
+    }
+
     /// IPv4 identification.
     #[must_use]
     pub fn identification(mut self, identification: u16) -> Self {
         self.identification = identification;
+        self
+    }
+
+    /// IPv4's bit that forbids to fragment. It is set unless this is called; a packet that is itself
+    /// a fragment does not have it.
+    #[must_use]
+    pub fn dont_fragment(mut self, forbidden: bool) -> Self {
+        self.dont_fragment = forbidden;
         self
     }
 
@@ -218,57 +208,17 @@ impl Packet {
     }
 }
 
-/// TCP, and the frame as a whole.
+/// The payload, and the frame as a whole.
 impl Packet {
+    /// Sets what follows the header of TCP or UDP.
     #[must_use]
-    pub fn seq(self, seq: u32) -> Self {
-        self.with_tcp(|tcp| tcp.seq = seq)
-    }
-
-    /// Sets the acknowledgement number; the flag is set by [`Self::flags`].
-    #[must_use]
-    pub fn ack(self, ack: u32) -> Self {
-        self.with_tcp(|tcp| tcp.ack = ack)
-    }
-
-    /// Sets all flags: bits of [`flag`].
-    #[must_use]
-    pub fn flags(self, flags: u8) -> Self {
-        self.with_tcp(|tcp| tcp.flags = flags)
-    }
-
-    #[must_use]
-    pub fn window(self, window: u16) -> Self {
-        self.with_tcp(|tcp| tcp.window = window)
-    }
-
-    /// Sets the TCP options, padded to whole words by end-of-list bytes.
-    #[must_use]
-    pub fn options(self, options: &[TcpOption]) -> Self {
-        self.with_tcp(|tcp| {
-            tcp.options.clear();
-            for option in options {
-                option.write(&mut tcp.options);
-            }
-            tcp.options.resize(tcp.options.len().next_multiple_of(4), 0);
-        })
-    }
-
-    #[must_use]
-    pub fn payload(self, payload: &[u8]) -> Self {
-        self.with_tcp(|tcp| tcp.payload = payload.to_vec())
-    }
-
-    /// Lets the TCP header announce this length, in words, whatever it is.
-    #[must_use]
-    pub fn tcp_header_words(self, words: u8) -> Self {
-        self.with_tcp(|tcp| tcp.header_words = Some(words))
-    }
-
-    /// Adds this to the right TCP checksum, so that it is wrong.
-    #[must_use]
-    pub fn tcp_checksum_off_by(self, error: u16) -> Self {
-        self.with_tcp(|tcp| tcp.checksum_error = error)
+    pub fn payload(mut self, payload: &[u8]) -> Self {
+        match &mut self.body {
+            Body::Tcp(tcp) => tcp.payload = payload.to_vec(),
+            Body::Udp(udp) => udp.payload = payload.to_vec(),
+            Body::Raw(..) => panic!("{} has no payload of its own", self.body.name()),
+        }
+        self
     }
 
     /// Cuts the frame to its first `len` bytes; headers keep announcing the whole.
@@ -284,12 +234,15 @@ impl Packet {
         self.padding = bytes;
         self
     }
+}
 
-    fn with_tcp(mut self, change: impl FnOnce(&mut Tcp)) -> Self {
-        match &mut self.body {
-            Body::Tcp(tcp) => change(tcp),
-            Body::Raw(protocol, _) => panic!("a packet of protocol {protocol} has no TCP fields"),
+impl Body {
+    /// For messages of a test that asks for a field which is not there.
+    fn name(&self) -> String {
+        match self {
+            Self::Tcp(_) => "a TCP segment".to_owned(),
+            Self::Udp(_) => "a UDP datagram".to_owned(),
+            Self::Raw(protocol, _) => format!("a packet of protocol {protocol}"),
         }
-        self
     }
 }

@@ -3,39 +3,50 @@
 use std::fmt::Write as _;
 
 use super::{
-    ETHERNET_LEN, Mac, flag,
-    oracle::{self, Segment},
+    ETHERNET_LEN, GUE_PORT, Mac, flag,
+    oracle::{self, Datagram, Defect, Outer, Segment, Tunnel},
+    protocol,
 };
 
-/// What a frame holds, in the manner of tcpdump, with everything the oracle has against it.
+/// What a frame holds, in the manner of tcpdump, with everything the oracle has against it. What is
+/// in a tunnel follows its outer headers; UDP to [`GUE_PORT`] is taken for one.
 #[must_use]
 pub fn describe(frame: &[u8]) -> String {
-    let mut line = match oracle::read(frame) {
-        Ok((segment, defects)) => {
-            let mut line = segment_line(&segment);
-            for defect in defects {
-                write!(line, " !! {defect}").expect("a string takes anything");
-            }
-            line
-        }
-        Err(defect) => {
-            let mut line = String::new();
-            if let Some(ethernet) = frame.get(..ETHERNET_LEN) {
-                let (destination, source) = (&ethernet[..6], &ethernet[6..12]);
-                write!(line, "{} > {} ", mac_text(source), mac_text(destination))
-                    .expect("a string takes anything");
-            }
-            line + &defect.to_string()
-        }
+    let macs = match frame.get(..ETHERNET_LEN) {
+        Some(header) => format!("{} > {} ", mac_text(&header[6..12]), mac_text(&header[..6])),
+        None => String::new(),
     };
-    write!(line, " ({} bytes)", frame.len()).expect("a string takes anything");
-    line
+    format!("{macs}{} ({} bytes)", content(frame), frame.len())
 }
 
-fn segment_line(segment: &Segment) -> String {
+/// All but the Ethernet addresses.
+fn content(frame: &[u8]) -> String {
+    match oracle::read(frame) {
+        Ok((segment, defects)) => segment_text(&segment) + &defects_text(&defects),
+        Err(Defect::NotTcp(protocol::IPV4 | protocol::IPV6)) => tunnel_text(frame),
+        Err(Defect::NotTcp(protocol::UDP)) => match oracle::read_udp(frame) {
+            Ok((datagram, _)) if datagram.destination.port() == GUE_PORT => tunnel_text(frame),
+            Ok((datagram, defects)) => datagram_text(&datagram) + &defects_text(&defects),
+            Err(defect) => defect.to_string(),
+        },
+        Err(defect) => defect.to_string(),
+    }
+}
+
+fn tunnel_text(frame: &[u8]) -> String {
+    match oracle::read_outer(frame) {
+        Ok((outer, inner, defects)) => {
+            let (outer, defects) = (outer_text(&outer), defects_text(&defects));
+            format!("{outer}{defects} | {}", content(&inner))
+        }
+        Err(defect) => defect.to_string(),
+    }
+}
+
+fn segment_text(segment: &Segment) -> String {
     let Segment {
-        source_mac,
-        destination_mac,
+        source_mac: _,
+        destination_mac: _,
         source,
         destination,
         ttl,
@@ -48,23 +59,107 @@ fn segment_line(segment: &Segment) -> String {
         payload,
         padding,
     } = segment;
-    let (source_mac, destination_mac) = (mac_text(source_mac), mac_text(destination_mac));
     let flags = flags_text(*flags);
-    let mut line = format!(
-        "{source_mac} > {destination_mac} {source} > {destination} ttl {ttl} [{flags}] \
-         seq {seq} ack {ack} win {window}"
-    );
-    for (name, len) in [
+    let sizes = sizes_text(&[
         ("ip extras", ip_extra.len()),
         ("options", options.len()),
         ("payload", payload.len()),
         ("padding", *padding),
-    ] {
-        if len > 0 {
-            write!(line, " {name} {len}").expect("a string takes anything");
+    ]);
+    format!("{source} > {destination} ttl {ttl} [{flags}] seq {seq} ack {ack} win {window}{sizes}")
+}
+
+fn datagram_text(datagram: &Datagram) -> String {
+    let Datagram {
+        source_mac: _,
+        destination_mac: _,
+        source,
+        destination,
+        ttl,
+        tos,
+        ip_extra,
+        checksum,
+        payload,
+        padding,
+    } = datagram;
+    let tos = tos_text(*tos);
+    let checksum = checksum_text(*checksum);
+    let sizes = sizes_text(&[
+        ("ip extras", ip_extra.len()),
+        ("payload", payload.len()),
+        ("padding", *padding),
+    ]);
+    format!("{source} > {destination} ttl {ttl}{tos} udp {checksum}{sizes}")
+}
+
+fn outer_text(outer: &Outer) -> String {
+    let Outer {
+        source_mac: _,
+        destination_mac: _,
+        source,
+        destination,
+        ttl,
+        tos,
+        flow_label,
+        identification,
+        dont_fragment,
+        ip_extra,
+        tunnel,
+        padding,
+    } = outer;
+    let tos = tos_text(*tos);
+    let of_family = if source.is_ipv6() {
+        format!("flow {flow_label:#07x}")
+    } else if *dont_fragment {
+        format!("id {identification:#06x} df")
+    } else {
+        format!("id {identification:#06x}")
+    };
+    let sizes = sizes_text(&[("ip extras", ip_extra.len()), ("padding", *padding)]);
+    let tunnel = match tunnel {
+        Tunnel::IpInIp => "ip in ip".to_owned(),
+        Tunnel::Gue {
+            variant,
+            source_port,
+            destination_port,
+            checksum,
+        } => {
+            let checksum = checksum_text(*checksum);
+            format!("gue {variant:?} ports {source_port} > {destination_port} {checksum}")
         }
+    };
+    format!("{source} > {destination} ttl {ttl}{tos} {of_family} {tunnel}{sizes}")
+}
+
+fn defects_text(defects: &[Defect]) -> String {
+    let mut text = String::new();
+    for defect in defects {
+        write!(text, " !! {defect}").expect("a string takes anything");
     }
-    line
+    text
+}
+
+/// Those that are not zero.
+fn sizes_text(sizes: &[(&str, usize)]) -> String {
+    let mut text = String::new();
+    for (name, len) in sizes.iter().filter(|(_, len)| *len > 0) {
+        write!(text, " {name} {len}").expect("a string takes anything");
+    }
+    text
+}
+
+fn tos_text(tos: u8) -> String {
+    match tos {
+        0 => String::new(),
+        tos => format!(" tos {tos:#04x}"),
+    }
+}
+
+fn checksum_text(checksum: u16) -> String {
+    match checksum {
+        0 => "no checksum".to_owned(),
+        checksum => format!("checksum {checksum:#06x}"),
+    }
 }
 
 /// As tcpdump writes them: `S.` is SYN with ACK.

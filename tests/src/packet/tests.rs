@@ -1,4 +1,8 @@
-//! The builder and the oracle against each other, and the oracle against figures from outside.
+//! The builder and the oracle against each other, and the oracle against figures from outside. What
+//! is of UDP or of tunnels alone is in [`udp`] and [`outer`].
+
+mod outer;
+mod udp;
 
 use super::{Extension, Packet, TcpOption, describe, flag, mac, oracle, oracle::Defect};
 
@@ -16,6 +20,15 @@ fn v6() -> Packet {
     )
 }
 
+/// What hexadecimal digits stand for; spaces between them mean nothing.
+fn bytes(text: &str) -> Vec<u8> {
+    let digits: Vec<u32> = text.chars().filter_map(|c| c.to_digit(16)).collect();
+    digits
+        .chunks(2)
+        .map(|pair| (pair[0] << 4 | pair[1]) as u8)
+        .collect()
+}
+
 /// Two SYNs that Linux sent through a veth pair with transmit checksum offload off, so that its
 /// own stack computed the checksums.
 #[test]
@@ -28,11 +41,7 @@ fn the_oracle_accepts_what_a_kernel_sent() {
          e89400507d7b29f000000000a002fd20c1590000 020405a00402080adccfc0dd000000000103030a",
     ];
     for text in captured {
-        let digits: Vec<u32> = text.chars().filter_map(|c| c.to_digit(16)).collect();
-        let mut frame: Vec<u8> = digits
-            .chunks(2)
-            .map(|pair| (pair[0] << 4 | pair[1]) as u8)
-            .collect();
+        let mut frame = bytes(text);
         let segment = oracle::check(&frame).unwrap();
         assert_eq!((segment.flags, segment.ttl), (flag::SYN, 64));
         assert_eq!(

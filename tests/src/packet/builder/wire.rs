@@ -1,8 +1,8 @@
-//! How the builder's fields become bytes, with the builder's own checksum arithmetic.
+//! How a frame is made of the builder's fields, with the builder's own checksum arithmetic.
 
 use std::net::IpAddr;
 
-use super::{Body, Packet, Tcp};
+use super::{Body, Packet};
 use crate::packet::{ethertype, protocol};
 
 impl Packet {
@@ -11,18 +11,12 @@ impl Packet {
     pub fn build(&self) -> Vec<u8> {
         let (protocol, segment) = match &self.body {
             Body::Tcp(tcp) => (protocol::TCP, tcp.build(self.source, self.destination)),
+            Body::Udp(udp) => (protocol::UDP, udp.build(self.source, self.destination)),
             Body::Raw(protocol, bytes) => (*protocol, bytes.clone()),
         };
-        let mut frame = Vec::new();
-        frame.extend(self.destination_mac);
-        frame.extend(self.source_mac);
-        for tag in &self.tags {
-            frame.extend(ethertype::VLAN.to_be_bytes());
-            frame.extend(tag.to_be_bytes());
-        }
+        let mut frame = self.ethernet();
         match (self.source, self.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
-                frame.extend(ethertype::IPV4.to_be_bytes());
                 frame.extend(self.header4(
                     source.octets(),
                     destination.octets(),
@@ -31,7 +25,6 @@ impl Packet {
                 ));
             }
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
-                frame.extend(ethertype::IPV6.to_be_bytes());
                 frame.extend(self.header6(
                     source.octets(),
                     destination.octets(),
@@ -49,6 +42,23 @@ impl Packet {
         frame
     }
 
+    /// The Ethernet header with its tags.
+    pub(super) fn ethernet(&self) -> Vec<u8> {
+        let mut header = Vec::new();
+        header.extend(self.destination_mac);
+        header.extend(self.source_mac);
+        for tag in &self.tags {
+            header.extend(ethertype::VLAN.to_be_bytes());
+            header.extend(tag.to_be_bytes());
+        }
+        let kind = match self.source {
+            IpAddr::V4(_) => ethertype::IPV4,
+            IpAddr::V6(_) => ethertype::IPV6,
+        };
+        header.extend(kind.to_be_bytes());
+        header
+    }
+
     fn header4(
         &self,
         source: [u8; 4],
@@ -59,10 +69,10 @@ impl Packet {
         let len = 20 + self.ip_options.len();
         let (offset, more) = self.fragment.unwrap_or_default();
         let fragment = match self.fragment {
-            None => 0x4000, // don't fragment
+            None => u16::from(self.dont_fragment) << 14,
             Some(_) => (offset / 8) | (u16::from(more) << 13),
         };
-        let mut header = vec![0x40 | (len / 4) as u8, 0];
+        let mut header = vec![0x40 | (len / 4) as u8, self.tos];
         header.extend(((len + body_len) as u16).to_be_bytes());
         header.extend(self.identification.to_be_bytes());
         header.extend(fragment.to_be_bytes());
@@ -88,7 +98,8 @@ impl Packet {
             extension.write(next, &mut extensions);
         }
         let first = self.extensions.first().map_or(protocol, |e| e.number());
-        let mut header = 0x6000_0000_u32.to_be_bytes().to_vec();
+        let word = 0x6000_0000 | u32::from(self.tos) << 20 | self.flow_label & 0xf_ffff;
+        let mut header = word.to_be_bytes().to_vec();
         header.extend(((extensions.len() + body_len) as u16).to_be_bytes());
         header.extend([first, self.ttl]);
         header.extend(source);
@@ -98,35 +109,25 @@ impl Packet {
     }
 }
 
-impl Tcp {
-    fn build(&self, source: IpAddr, destination: IpAddr) -> Vec<u8> {
-        let true_words = (20 + self.options.len()) / 4;
-        let words = self.header_words.unwrap_or(true_words as u8);
-        let mut segment = Vec::new();
-        segment.extend(self.source_port.to_be_bytes());
-        segment.extend(self.destination_port.to_be_bytes());
-        segment.extend(self.seq.to_be_bytes());
-        segment.extend(self.ack.to_be_bytes());
-        segment.extend([words << 4, self.flags]);
-        segment.extend(self.window.to_be_bytes());
-        segment.extend([0; 4]); // checksum, urgent pointer
-        segment.extend(&self.options);
-        segment.extend(&self.payload);
-
-        let mut pseudo = Vec::new();
-        for address in [source, destination] {
-            match address {
-                IpAddr::V4(address) => pseudo.extend(address.octets()),
-                IpAddr::V6(address) => pseudo.extend(address.octets()),
-            }
+/// The checksum of a segment or datagram whose checksum field is zero, over its pseudo header too
+/// (RFC 9293 section 3.1, RFC 768, RFC 8200 section 8.1).
+pub(super) fn transport_checksum(
+    source: IpAddr,
+    destination: IpAddr,
+    protocol: u8,
+    bytes: &[u8],
+) -> u16 {
+    let mut pseudo = Vec::new();
+    for address in [source, destination] {
+        match address {
+            IpAddr::V4(address) => pseudo.extend(address.octets()),
+            IpAddr::V6(address) => pseudo.extend(address.octets()),
         }
-        pseudo.extend((segment.len() as u32).to_be_bytes());
-        pseudo.extend([0, 0, 0, protocol::TCP]);
-        pseudo.extend(&segment);
-        let checksum = (!sum(&pseudo)).wrapping_add(self.checksum_error);
-        segment[16..18].copy_from_slice(&checksum.to_be_bytes());
-        segment
     }
+    pseudo.extend((bytes.len() as u32).to_be_bytes());
+    pseudo.extend([0, 0, 0, protocol]);
+    pseudo.extend(bytes);
+    !sum(&pseudo)
 }
 
 /// The ones' complement sum of RFC 1071.
