@@ -16,10 +16,12 @@
 //! a time: a second one waits.
 
 mod backend;
+mod body;
 mod cleanup;
 mod config;
 mod divvy;
 mod echo;
+mod far_end;
 mod flood;
 mod host;
 mod http;
@@ -42,10 +44,12 @@ use std::{
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 pub use self::{
-    backend::{Backend, ten_megabytes},
+    backend::Backend,
+    body::{Digest, ten_megabytes},
     config::Config,
     divvy::{Divvy, METRICS, WITHOUT_RIGHTS},
     echo::{EchoServer, Manner},
+    far_end::{Carried, Decap, Ip, Tunnel},
     flood::SynFlood,
     host::Host,
     http::{Connection, Response, TIMEOUT, Url},
@@ -203,6 +207,15 @@ impl Lab {
     #[must_use]
     pub fn divvy_not_running(&self, yaml: &str) -> Divvy {
         Divvy::new(self.balancer().clone(), self.trace.folder(), yaml)
+    }
+
+    /// From now on each backend has `/100mb`, whose body is the same 100,000,000 bytes everywhere.
+    /// Hold what [`Host::digest`] returns against this.
+    #[must_use]
+    pub fn offer_hundred_megabytes(&self) -> Digest {
+        let file = self.folder().join("100mb");
+        body::write_hundred_megabytes(&file)
+            .unwrap_or_else(|error| panic!("cannot write {}: {error}", file.display()))
     }
 
     /// A folder of the lab's own, removed with it.

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     net::{SocketAddr, SocketAddrV4, SocketAddrV6, TcpStream},
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -14,30 +14,10 @@ use super::{
     wait::wait_until,
 };
 
-/// The body of `/10mb`: 10,000,000 bytes that look random and are always the same.
-#[must_use]
-pub fn ten_megabytes() -> &'static [u8] {
-    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
-    BYTES.get_or_init(|| {
-        // splitmix64 (Steele, Lea, Flood: "Fast Splittable Pseudorandom Number Generators", 2014)
-        let mut state = 0_u64;
-        let words = std::iter::repeat_with(|| {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut word = state;
-            word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            word ^ (word >> 31)
-        });
-        words
-            .take(10_000_000 / 8)
-            .flat_map(u64::to_le_bytes)
-            .collect()
-    })
-}
-
 /// A host with an nginx that answers `/` with the host's name, `/healthz` with 200 (or 503, see
-/// [`Backend::set_healthy`]) and `/10mb` with [`ten_megabytes`], over IPv4 and IPv6. Every answer
-/// names the host in the header `X-Backend`.
+/// [`Backend::set_healthy`]) and `/10mb` with [`super::ten_megabytes`], over IPv4 and IPv6; `/100mb`
+/// too, once [`super::Lab::offer_hundred_megabytes`] made it. Every answer names the host in the
+/// header `X-Backend`.
 pub struct Backend {
     host: Host,
     port: u16,
@@ -197,6 +177,7 @@ http {{
         location = / {{ return 200 \"{name}\\n\"; }}
         location = /healthz {{ root {folder}; try_files /healthz =503; }}
         location = /10mb {{ root {lab_folder}; }}
+        location = /100mb {{ root {lab_folder}; }}
     }}
 }}
 "

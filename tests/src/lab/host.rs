@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    body::Digest,
     http::{self, Connection, Response, Url},
     namespace::Namespace,
     plan::Link,
@@ -92,6 +93,15 @@ impl Host {
     pub fn get(&self, url: &str) -> std::io::Result<Response> {
         let url = Url::parse(url);
         self.inside(|| http::get(&url))
+    }
+
+    /// The same for a body that is too long to hold, such as that of `/100mb`.
+    ///
+    /// # Errors
+    /// As [`Self::get`], and when the answer is not 200.
+    pub fn digest(&self, url: &str) -> std::io::Result<Digest> {
+        let url = Url::parse(url);
+        self.inside(|| http::digest(&url))
     }
 
     /// `count` requests one after the other, each on a connection of its own.

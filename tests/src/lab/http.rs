@@ -9,6 +9,8 @@ use std::{
 
 use socket2::SockRef;
 
+use super::body::Digest;
+
 /// How long connecting, and each read or write, may take.
 pub const TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -67,6 +69,30 @@ pub(super) fn get(url: &Url) -> io::Result<Response> {
     }
 }
 
+/// The same without holding the body.
+pub(super) fn digest(url: &Url) -> io::Result<Digest> {
+    let mut connection = Connection::open(url)?;
+    let (response, length) = connection.head(&url.path, "close")?;
+    if response.status != 200 {
+        return Err(invalid(&format!("the answer is {}", response.status)));
+    }
+    let mut digest = Digest::default();
+    loop {
+        let piece = connection.stream.fill_buf()?;
+        if piece.is_empty() {
+            break;
+        }
+        digest.add(piece);
+        let taken = piece.len();
+        connection.stream.consume(taken);
+    }
+    if digest.length() == length as u64 {
+        Ok(digest)
+    } else {
+        Err(invalid("the body is not as long as announced"))
+    }
+}
+
 impl Connection {
     /// Connects to the URL's address.
     pub(super) fn open(url: &Url) -> io::Result<Self> {
@@ -102,6 +128,14 @@ impl Connection {
     }
 
     fn ask(&mut self, path: &str, connection: &str) -> io::Result<Response> {
+        let (mut response, length) = self.head(path, connection)?;
+        response.body = vec![0; length];
+        self.stream.read_exact(&mut response.body)?;
+        Ok(response)
+    }
+
+    /// Asks, and reads the answer without its body, whose announced length is the second value.
+    fn head(&mut self, path: &str, connection: &str) -> io::Result<(Response, usize)> {
         let request =
             format!("GET {path} HTTP/1.1\r\nHost: lab\r\nConnection: {connection}\r\n\r\n");
         self.stream.get_mut().write_all(request.as_bytes())?;
@@ -117,20 +151,19 @@ impl Connection {
             backend: String::new(),
             body: Vec::new(),
         };
+        let mut length = 0;
         loop {
             let line = self.line()?;
             let Some((name, value)) = line.split_once(": ") else {
                 break;
             };
             if name.eq_ignore_ascii_case("content-length") {
-                let length = value.parse().map_err(|_| invalid("no content length"))?;
-                response.body = vec![0; length];
+                length = value.parse().map_err(|_| invalid("no content length"))?;
             } else if name.eq_ignore_ascii_case("x-backend") {
                 value.clone_into(&mut response.backend);
             }
         }
-        self.stream.read_exact(&mut response.body)?;
-        Ok(response)
+        Ok((response, length))
     }
 
     fn line(&mut self) -> io::Result<String> {

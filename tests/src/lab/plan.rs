@@ -2,8 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// The vips of [`super::Lab::config`]. No interface has them: the client routes them to the
-/// balancer.
+/// The vips of [`super::Lab::config`]. The client routes them to the balancer, and no interface has
+/// them before [`super::Backend::hold_vips`].
 pub const VIP4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
 /// See [`VIP4`].
 pub const VIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 0x10);

@@ -46,6 +46,17 @@ fn one_arm() {
 }
 
 #[test]
+fn a_hundred_megabytes_are_told_by_their_digest() {
+    let lab = Lab::routed("self_large").backends(1).start();
+    let [url, _] = urls(lab.backend("web-1"), "/100mb");
+    let error = lab.client().digest(&url).expect_err("nobody asked for it");
+    assert!(error.to_string().contains("404"), "{error}");
+    let offered = lab.offer_hundred_megabytes();
+    assert_eq!(offered.length(), 100_000_000);
+    assert_eq!(lab.client().digest(&url).expect("the file comes"), offered);
+}
+
+#[test]
 fn backends_come_go_and_fall_ill() {
     let mut lab = Lab::routed("self_backend").backends(1).start();
     lab.add_backend();
