@@ -111,7 +111,7 @@ fn known<F: Readdress + Table>(
     let key_hash = hash::flow(key);
     let key = in_memory(key);
     let now_ns = now_ns();
-    let Some(mut found) = flow::find(key, key_hash, now_ns) else {
+    let Some(found) = flow::find(key, key_hash, now_ns) else {
         return Ok(UNKNOWN);
     };
     if segment.fragment {

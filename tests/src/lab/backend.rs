@@ -17,7 +17,7 @@ use super::{
 /// A host with an nginx that answers `/` with the host's name, `/healthz` with 200 (or 503, see
 /// [`Backend::set_healthy`]) and `/10mb` with [`super::ten_megabytes`], over IPv4 and IPv6; `/100mb`
 /// too, once [`super::Lab::offer_hundred_megabytes`] made it. Every answer names the host in the
-/// header `X-Backend`.
+/// header `X-Backend`, and the client as it sees it in `X-Client`.
 pub struct Backend {
     host: Host,
     port: u16,
@@ -174,6 +174,7 @@ http {{
         listen 0.0.0.0:{port} backlog=8192;
         listen [::]:{port} backlog=8192 ipv6only=on;
         add_header X-Backend {name} always;
+        add_header X-Client $remote_addr always;
         location = / {{ return 200 \"{name}\\n\"; }}
         location = /healthz {{ root {folder}; try_files /healthz =503; }}
         location = /10mb {{ root {lab_folder}; }}

@@ -12,6 +12,8 @@ use super::{
 pub struct Config {
     interfaces: Vec<String>,
     top: Vec<String>,
+    mode: String,
+    crossed: bool,
     defaults: Vec<String>,
     health_check: String,
     backends: Vec<Entry>,
@@ -30,7 +32,9 @@ impl Config {
         Self {
             interfaces: interfaces.to_vec(),
             top: Vec::new(),
-            defaults: vec!["mode: nat".to_owned()],
+            mode: "nat".to_owned(),
+            crossed: false,
+            defaults: Vec::new(),
             health_check: "{ type: http, path: /healthz, interval: 200ms, timeout: 200ms, \
                            rise: 1, fall: 2 }"
                 .to_owned(),
@@ -57,6 +61,20 @@ impl Config {
     #[must_use]
     pub fn with_default(mut self, line: &str) -> Self {
         self.defaults.push(line.to_owned());
+        self
+    }
+
+    /// The mode of both services instead of `nat`.
+    #[must_use]
+    pub fn mode(mut self, mode: &str) -> Self {
+        mode.clone_into(&mut self.mode);
+        self
+    }
+
+    /// Gives service `web` the backends' IPv6 addresses, and `web6` their IPv4 addresses.
+    #[must_use]
+    pub fn crossed(mut self) -> Self {
+        self.crossed = true;
         self
     }
 
@@ -102,38 +120,31 @@ impl Config {
             yaml.push('\n');
         }
         yaml.push_str("defaults:\n");
+        line_to(&mut yaml, &format!("  mode: {}", self.mode));
         for line in &self.defaults {
             line_to(&mut yaml, &format!("  {line}"));
         }
         line_to(&mut yaml, &format!("  health_check: {}", self.health_check));
         yaml.push_str("services:\n");
-        self.service(
-            &mut yaml,
-            "web",
-            &SocketAddrV4::new(VIP4, 80).to_string(),
-            |entry| entry.v4.to_string(),
-        );
-        self.service(
-            &mut yaml,
-            "web6",
-            &SocketAddrV6::new(VIP6, 80, 0, 0).to_string(),
-            |entry| entry.v6.to_string(),
-        );
+        let vip4 = SocketAddrV4::new(VIP4, 80).to_string();
+        let vip6 = SocketAddrV6::new(VIP6, 80, 0, 0).to_string();
+        self.service(&mut yaml, "web", &vip4, self.crossed);
+        self.service(&mut yaml, "web6", &vip6, !self.crossed);
         yaml
     }
 
-    fn service(
-        &self,
-        yaml: &mut String,
-        name: &str,
-        vip: &str,
-        address: impl Fn(&Entry) -> String,
-    ) {
+    /// A service whose backends have their IPv6 addresses, or else those of IPv4.
+    fn service(&self, yaml: &mut String, name: &str, vip: &str, by_v6: bool) {
         line_to(yaml, &format!("  - name: {name}"));
         line_to(yaml, &format!("    listen: [\"{vip}\"]"));
         line_to(yaml, "    backends:");
         for entry in &self.backends {
-            let (name, address, more) = (&entry.name, address(entry), &entry.more);
+            let (name, more) = (&entry.name, &entry.more);
+            let address = if by_v6 {
+                entry.v6.to_string()
+            } else {
+                entry.v4.to_string()
+            };
             line_to(
                 yaml,
                 &format!("      - {{ name: {name}, address: \"{address}\"{more} }}"),

@@ -48,6 +48,8 @@ pub struct Response {
     pub status: u16,
     /// The name that the server gave itself in the header `X-Backend`; empty without one.
     pub backend: String,
+    /// The client's address as the server sees it, from the header `X-Client`; empty without one.
+    pub client: String,
     pub body: Vec<u8>,
 }
 
@@ -149,6 +151,7 @@ impl Connection {
         let mut response = Response {
             status,
             backend: String::new(),
+            client: String::new(),
             body: Vec::new(),
         };
         let mut length = 0;
@@ -161,6 +164,8 @@ impl Connection {
                 length = value.parse().map_err(|_| invalid("no content length"))?;
             } else if name.eq_ignore_ascii_case("x-backend") {
                 value.clone_into(&mut response.backend);
+            } else if name.eq_ignore_ascii_case("x-client") {
+                value.clone_into(&mut response.client);
             }
         }
         Ok((response, length))
