@@ -16,6 +16,7 @@
 use aya_ebpf::{
     Global,
     bindings::xdp_action,
+    helpers::bpf_xdp_adjust_head,
     macros::{map, xdp},
     maps::{Array, ProgramArray},
     programs::XdpContext,
@@ -29,11 +30,13 @@ const WORDS_MAX: usize = 10;
 static WORDS: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static TEMPLATE: [Global<u64>; WORDS_MAX] = [const { Global::new(0) }; WORDS_MAX];
-/// Length of the packet, which the program under test must not change.
+/// Length of the packet, and by how much the program under test must lengthen it at its front.
 #[unsafe(no_mangle)]
 static LENGTH: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static GROWTH: Global<u32> = Global::new(0);
 /// What the program under test must leave, where the mask has bits: the first three words, with
-/// MAC addresses, lengths and hops, and the word that TCP's flags lie in.
+/// MAC addresses, lengths and hops, and the word that TCP's flags lie in, if it is still there.
 #[unsafe(no_mangle)]
 static LEFT: [Global<u64>; JUDGED] = [const { Global::new(0) }; JUDGED];
 #[unsafe(no_mangle)]
@@ -79,6 +82,9 @@ static TARGET: ProgramArray = ProgramArray::with_max_entries(1, 0);
 pub fn rewind(ctx: XdpContext) -> u32 {
     // Few whole words are faster to restore than many bytes, so that the last few bytes of a
     // packet, which no program looks at, are left alone.
+    if GROWTH.load() != 0 && shorten(&ctx).is_none() {
+        return xdp_action::XDP_ABORTED;
+    }
     let _ = match WORDS.load() {
         6 => step::<6, 5, 26, 34>(&ctx),   // IPv4, bare headers
         8 => step::<8, 5, 26, 34>(&ctx),   // IPv4, 64 bytes
@@ -87,6 +93,23 @@ pub fn rewind(ctx: XdpContext) -> u32 {
         _ => None,
     };
     xdp_action::XDP_ABORTED
+}
+
+/// Judges a packet that was lengthened, and takes off what it got.
+#[inline(never)]
+fn shorten(ctx: &XdpContext) -> Option<()> {
+    let state = STATE.get_ptr_mut(0)?;
+    // SAFETY: as in `step`.
+    let state = unsafe { &mut *state };
+    if state.started == 0 {
+        return Some(());
+    }
+    let words: &[u64; 3] = view(ctx, 0)?;
+    let difference = differs(words[0], 0) | differs(words[1], 1) | differs(words[2], 2);
+    state.wrong += (difference != 0) as u64;
+    // SAFETY: the context is the one this program was started with; no view from before is used
+    // afterwards.
+    (unsafe { bpf_xdp_adjust_head(ctx.ctx, GROWTH.load() as i32) } == 0).then_some(())
 }
 
 #[inline(always)]
@@ -106,11 +129,13 @@ fn step<
         return None;
     }
     let words: &mut [u64; WORDS] = view(ctx, 0)?;
-    let difference = differs(words[0], 0)
-        | differs(words[1], 1)
-        | differs(words[2], 2)
-        | differs(words[FLAGS_WORD], 3);
-    state.wrong += (difference != 0 && state.started != 0) as u64;
+    if GROWTH.load() == 0 {
+        let difference = differs(words[0], 0)
+            | differs(words[1], 1)
+            | differs(words[2], 2)
+            | differs(words[FLAGS_WORD], 3);
+        state.wrong += (difference != 0 && state.started != 0) as u64;
+    }
     state.started = 1;
     for (word, original) in words.iter_mut().zip(&TEMPLATE) {
         *word = original.load();

@@ -11,7 +11,7 @@ use lb_common::{
 use crate::{
     family::Family,
     maps,
-    packet::{Ethernet, IpHeader as _, Segment, copy_mac, view},
+    packet::{Ethernet, IpHeader as _, Segment, copy_mac},
     rewrite::Readdress,
     tunnel,
 };
@@ -55,7 +55,9 @@ pub fn past_us<F: Readdress>(
     (backend_idx, backend): (u32, &Backend),
     key_hash: u64,
 ) -> Result<u32, Reason> {
-    if backend.mode != mode::DSR {
+    if backend.mode == mode::DSR {
+        address(segment.ethernet, &backend.peer_mac, &backend.local_mac);
+    } else {
         F::decrement_hops(segment.ip);
         tunnel::wrap(ctx, backend_idx, key_hash)?;
         if backend.ifindex == 0 {
@@ -63,7 +65,6 @@ pub fn past_us<F: Readdress>(
         }
     }
     let settings = maps::SETTINGS.get(0).ok_or(Reason::TableError)?;
-    address(view(ctx, 0)?, &backend.peer_mac, &backend.local_mac);
     Ok(out_of(ctx, settings, backend.ifindex))
 }
 

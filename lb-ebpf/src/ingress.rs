@@ -23,8 +23,8 @@ use crate::{
 
 /// Instead of an XDP action: the segment belongs to no flow that is known.
 const UNKNOWN: u32 = u32::MAX;
-/// The same: its service's backends answer clients themselves.
-const ONE_WAY: u32 = UNKNOWN - 1;
+/// The same, with the service's index in the lower bits: its backends answer clients themselves.
+const ONE_WAY: u32 = 1 << 30;
 
 /// What becomes of a frame: an XDP action, or the reason why it was not forwarded.
 ///
@@ -36,14 +36,14 @@ pub fn handle(ctx: &XdpContext) -> Result<u32, Reason> {
     match ethertype_be {
         ETHERTYPE_IPV4_BE => match known4(ctx)? {
             UNKNOWN => match new4(ctx)? {
-                ONE_WAY => one_way4(ctx),
+                one_way if one_way >= ONE_WAY => one_way4(ctx, one_way - ONE_WAY),
                 verdict => Ok(verdict),
             },
             verdict => Ok(verdict),
         },
         ETHERTYPE_IPV6_BE => match known6(ctx)? {
             UNKNOWN => match new6(ctx)? {
-                ONE_WAY => one_way6(ctx),
+                one_way if one_way >= ONE_WAY => one_way6(ctx, one_way - ONE_WAY),
                 verdict => Ok(verdict),
             },
             verdict => Ok(verdict),
@@ -73,13 +73,13 @@ fn new6(ctx: &XdpContext) -> Result<u32, Reason> {
 }
 
 #[inline(never)]
-fn one_way4(ctx: &XdpContext) -> Result<u32, Reason> {
-    new_one_way(ctx, Frame::new(ctx)?.ipv4()?)
+fn one_way4(ctx: &XdpContext, service_idx: u32) -> Result<u32, Reason> {
+    new_one_way(ctx, Frame::new(ctx)?.ipv4()?, service_idx)
 }
 
 #[inline(never)]
-fn one_way6(ctx: &XdpContext) -> Result<u32, Reason> {
-    new_one_way(ctx, Frame::new(ctx)?.ipv6()?)
+fn one_way6(ctx: &XdpContext, service_idx: u32) -> Result<u32, Reason> {
+    new_one_way(ctx, Frame::new(ctx)?.ipv6()?, service_idx)
 }
 
 /// Nanoseconds of `CLOCK_MONOTONIC` at the kernel's tick, which is enough for timers of seconds, at
@@ -134,7 +134,7 @@ fn new<F: Readdress + Table>(ctx: &XdpContext, mut segment: Segment<'_, F>) -> R
     }
     let service = maps::SERVICES.get(service_idx).ok_or(Reason::TableError)?;
     if mode::is_one_way(service.mode) {
-        return Ok(ONE_WAY);
+        return Ok(ONE_WAY + service_idx);
     }
     if !segment.is_syn() {
         return Err(Reason::NoFlow);
@@ -157,9 +157,9 @@ fn new<F: Readdress + Table>(ctx: &XdpContext, mut segment: Segment<'_, F>) -> R
 fn new_one_way<F: Readdress + Table>(
     ctx: &XdpContext,
     mut segment: Segment<'_, F>,
+    service_idx: u32,
 ) -> Result<u32, Reason> {
     let key = &segment.key();
-    let service_idx = select::service::<F>(key).ok_or(Reason::NotOurs)?;
     let service = maps::SERVICES.get(service_idx).ok_or(Reason::TableError)?;
     let choice = select::backend(service_idx, service, hash::flow(key))?;
     let key = in_memory(key);

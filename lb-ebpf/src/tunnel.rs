@@ -22,8 +22,8 @@ use crate::{
     rewrite::fold,
 };
 
-/// Wraps the frame's packet for the backend with this index; `key_hash` is the flow's. Its MAC
-/// addresses stay, for the caller to replace.
+/// Wraps the frame's packet for the backend with this index, and gives it the MAC addresses toward
+/// there where they are known; `key_hash` is the flow's.
 #[inline(always)]
 pub fn wrap(ctx: &XdpContext, backend_idx: u32, key_hash: u64) -> Result<(), Reason> {
     match tunnel_wrap(ctx.ctx, backend_idx, key_hash) {
@@ -94,8 +94,13 @@ fn try_wrap(
 ) -> Result<(), Reason> {
     let ethernet: &Ethernet = view(ctx, 0)?;
     let mut macs = [[0; 6]; 2];
-    copy_mac(&mut macs[0], &ethernet.destination);
-    copy_mac(&mut macs[1], &ethernet.source);
+    if backend.ifindex == 0 {
+        copy_mac(&mut macs[0], &ethernet.destination);
+        copy_mac(&mut macs[1], &ethernet.source);
+    } else {
+        copy_mac(&mut macs[0], &backend.peer_mac);
+        copy_mac(&mut macs[1], &backend.local_mac);
+    }
     let mut inner = Inner::of(ctx, ethernet.ethertype_be)?;
     let (ip_header, ethertype_be) = if tunnel.version == 4 {
         (size_of::<Ipv4>(), ETHERTYPE_IPV4_BE)

@@ -47,7 +47,7 @@ pub struct Rewinder {
     ebpf: Ebpf,
     frame: Vec<u8>,
     left: Vec<u8>,
-    mask: [u8; WORDS * 8],
+    mask: Vec<u8>,
     verdict: Verdict,
 }
 
@@ -55,13 +55,18 @@ impl Rewinder {
     /// Loads it in front of `target`, or of the baseline.
     pub fn load(plan: &Plan<'_>, target: Option<&ProgramFd>) -> Result<Self> {
         let (frame, left) = (plan.packet.build(), plan.left.build());
-        ensure!(
-            frame.len() == left.len(),
-            "rewind cannot undo a change of length"
-        );
-        let v4 = frame[12..14] == [0x08, 0x00];
-        let mask = mask(v4, left.len());
-        let mut masked = mask;
+        let growth = left
+            .len()
+            .checked_sub(frame.len())
+            .context("rewind cannot undo that a packet got shorter")?;
+        let is_v4 = |frame: &[u8]| frame[12..14] == [0x08, 0x00];
+        let v4 = is_v4(&frame);
+        let mask = if growth == 0 {
+            mask(v4, left.len()).to_vec()
+        } else {
+            outer_mask(is_v4(&left)).to_vec()
+        };
+        let mut masked = mask.clone();
         for (byte, left) in masked.iter_mut().zip(&left) {
             *byte &= left;
         }
@@ -73,6 +78,7 @@ impl Rewinder {
         let port_base = u16::from_be_bytes([frame[port_at], frame[port_at + 1]]);
         let scalars = [
             ("LENGTH", frame.len() as u32),
+            ("GROWTH", growth as u32),
             ("WORDS", WORDS.min(frame.len() / 8) as u32),
             ("FLOW_MASK", (plan.flows - 1) as u32),
             ("FLOW_STRIDE", STRIDE),
@@ -183,6 +189,15 @@ fn mask(v4: bool, len: usize) -> [u8; WORDS * 8] {
     mask[..ip_until].fill(0xff);
     mask[flags_at..flags_at + 2].fill(0xff);
     assert!(flags_at + 2 <= len / 8 * 8, "the flags lie in a whole word");
+    mask
+}
+
+/// The same of a packet inside another: of the outer one, and as far as `rewind` looks.
+fn outer_mask(v4: bool) -> [u8; WORDS * 8] {
+    let mut mask = [0; WORDS * 8];
+    mask[..if v4 { 24 } else { 14 }].fill(0xff);
+    // Before and behind the flow label.
+    mask[if v4 { 14..15 } else { 18..22 }].fill(0xff);
     mask
 }
 

@@ -5,7 +5,10 @@ use std::net::IpAddr;
 use anyhow::{Context as _, Result, ensure};
 use lb_common::{Budgeted, reason::Reason};
 
-use super::{rewinder::Rewinder, tables::BACKENDS};
+use super::{
+    rewinder::Rewinder,
+    tables::{BACKENDS, set_mode},
+};
 use crate::rig::Rig;
 
 /// New flows of a series that finds room: half of what the default tables hold, lest many displace
@@ -20,8 +23,9 @@ pub struct Row {
     /// Most times the baseline that it may take.
     pub target: Option<f64>,
     pub rewinder: Rewinder,
-    /// Which of the rigs it is measured on.
+    /// Which of the rigs it is measured on, and in which mode.
     pub rig: usize,
+    pub mode: u8,
     pub counts: Counts,
 }
 
@@ -43,6 +47,7 @@ impl Row {
     /// Sends so many packets and returns the nanoseconds that one took.
     pub fn measure(&mut self, rigs: &mut [Rig], packets: u32) -> Result<f64> {
         let rig = &mut rigs[self.rig];
+        set_mode(rig, self.mode);
         let length = match self.counts {
             Counts::Answers => Budgeted::Reset.per_second() as u32,
             Counts::NewFlowsWithRoom(_) => NEW_FLOWS,

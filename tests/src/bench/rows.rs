@@ -1,14 +1,16 @@
 //! What is measured: each row is one kind of packet, on one rig, with what must come of it.
 
-use lb_common::reason::Reason;
+use std::net::SocketAddr;
+
+use lb_common::{reason::Reason, service::mode};
 
 use super::{
     rewinder::{End, Plan, Rewinder},
     row::{Counts, Row},
-    tables::{self, BACK, FRONT, Family, PEER, ROUTER},
+    tables::{self, BACK, FRONT, Family, Flows, PEER, ROUTER},
 };
 use crate::{
-    packet::{Packet, flag},
+    packet::{GUE_PORT, Gue, Packet, flag},
     rig::{Capacity, Rig, Verdict},
 };
 
@@ -23,26 +25,39 @@ const MANY: u32 = 524_288;
 /// `limits.half_open` by default.
 const HALF_OPEN: u32 = 65_536;
 
-/// The rigs that the rows are measured on: tables of the default length with 64k flows, and larger
-/// ones with 512k.
+/// Which rig a row is measured on: its index in [`rigs`].
+const SMALL: usize = 0;
+const LARGE: usize = 1;
+const ROUTED: usize = 2;
+const ONE_WAY: usize = 3;
+
+/// The rigs that the rows are measured on: tables of the default length with 64k flows, larger ones
+/// with 512k, and those of the other modes.
 pub fn rigs() -> Vec<Rig> {
-    // As large as hold all those flows without one that finds its bucket full.
-    [(262_144, FEW), (MANY + MANY / 2, MANY)]
-        .map(|(limit, established)| {
-            tables::rig(Capacity::for_limits(limit, HALF_OPEN), established)
-        })
-        .into()
+    const LIMIT: u32 = 262_144;
+    [
+        (LIMIT, FEW, Flows::Translated),
+        // As large as hold all those flows without one that finds its bucket full.
+        (MANY + MANY / 2, MANY, Flows::Translated),
+        (LIMIT, FEW, Flows::Routed),
+        (LIMIT, FEW, Flows::OneWay),
+    ]
+    .map(|(limit, established, flows)| {
+        tables::rig(Capacity::for_limits(limit, HALF_OPEN), established, flows)
+    })
+    .into()
 }
 
 /// All rows, in the order in which they are shown.
 pub fn all(rigs: &[Rig]) -> Vec<Row> {
-    let mut rows = vec![baseline()];
+    let mut rows = vec![baseline(rigs)];
     let both = [Family::V4, Family::V6];
     rows.extend(both.map(|family| not_ours(rigs, family)));
     for (flows, rig, text, target) in [
-        (1, 0, "established, 1 flow", Some(3.0)),
-        (FEW, 0, "established, 64k flows", Some(10.0)),
-        (MANY, 1, "established, 512k flows", None),
+        (1, SMALL, "established, 1 flow", Some(3.0)),
+        (FEW, SMALL, "established, 64k flows", Some(10.0)),
+        (MANY, LARGE, "established, 512k flows", None),
+        (1, ROUTED, "route, established, 1 flow", None),
     ] {
         for family in both {
             for from in [End::Source, End::Destination] {
@@ -65,7 +80,93 @@ pub fn all(rigs: &[Rig]) -> Vec<Row> {
         rows.push(new_flow(rigs, family, text, None, Counts::NewFlows));
     }
     rows.extend(both.map(|family| answer(rigs, family)));
+    for (mode, flows, text, target) in [
+        (mode::DSR, 1, "dsr, established, 1 flow", Some(2.5)),
+        (mode::DSR, FEW, "dsr, established, 64k flows", None),
+        (mode::IPIP, 1, "ipip, established, 1 flow", Some(3.2)),
+        (mode::IPIP, FEW, "ipip, established, 64k flows", None),
+        (mode::GUE, 1, "gue, established, 1 flow", None),
+    ] {
+        rows.extend(both.map(|family| one_way(rigs, family, mode, flows.into(), text, target)));
+    }
+    for (mode, text) in [
+        (mode::DSR, "dsr, new flow"),
+        (mode::IPIP, "ipip, new flow"),
+        (mode::GUE, "gue, new flow"),
+    ] {
+        rows.extend(both.map(|family| one_way(rigs, family, mode, EACH_NEW, text, Some(15.0))));
+    }
     rows
+}
+
+/// A packet that goes past the balancer's way back, of one of so many flows.
+fn one_way(
+    rigs: &[Rig],
+    family: Family,
+    mode: u8,
+    flows: u64,
+    name: &str,
+    target: Option<f64>,
+) -> Row {
+    let [.., backend] = family.flow(0);
+    let (packet, counts) = if flows == EACH_NEW {
+        let syn = from_client(family).from(family.newcomer()).flags(flag::SYN);
+        (syn, Counts::NewFlowsWithRoom(family.vip().ip()))
+    } else {
+        (from_client(family), Counts::PacketsIn)
+    };
+    let left = match mode {
+        mode::DSR => packet.clone(),
+        mode::IPIP => {
+            (packet.clone().one_hop_less()).inside(Packet::ip_in_ip(family.snat(), backend.ip()))
+        }
+        _ => {
+            let source = SocketAddr::new(family.snat(), 0);
+            let destination = SocketAddr::new(backend.ip(), GUE_PORT);
+            let outer = Packet::gue(Gue::Variant0, source, destination);
+            packet.clone().one_hop_less().inside(outer)
+        }
+    };
+    let left = match mode {
+        mode::DSR => left,
+        _ => left.identification(0).dont_fragment(true),
+    };
+    let plan = Plan {
+        packet: &packet,
+        left: &left.macs(BACK, PEER),
+        verdict: Verdict::Tx,
+        flows,
+        port_of: End::Source,
+    };
+    let on = On {
+        rig: ONE_WAY,
+        mode,
+        program: Some(&rigs[ONE_WAY]),
+    };
+    row(name, family, "to backend", target, on, &plan, counts)
+}
+
+/// What a row is measured on.
+struct On<'a> {
+    rig: usize,
+    mode: u8,
+    /// `None` for the baseline.
+    program: Option<&'a Rig>,
+}
+
+impl<'a> On<'a> {
+    /// A rig in the mode that its flows are of.
+    fn rig(rigs: &'a [Rig], rig: usize) -> Self {
+        Self {
+            rig,
+            mode: if rig == ROUTED {
+                mode::ROUTE
+            } else {
+                mode::NAT
+            },
+            program: Some(&rigs[rig]),
+        }
+    }
 }
 
 fn row(
@@ -73,11 +174,11 @@ fn row(
     family: Family,
     direction: &'static str,
     target: Option<f64>,
-    (rig, program): (usize, Option<&Rig>),
+    on: On<'_>,
     plan: &Plan<'_>,
     counts: Counts,
 ) -> Row {
-    let rewinder = Rewinder::load(plan, program.map(Rig::program_fd))
+    let rewinder = Rewinder::load(plan, on.program.map(Rig::program_fd))
         .unwrap_or_else(|error| panic!("row \"{name}\": {error:?}"));
     Row {
         name: name.to_owned(),
@@ -88,7 +189,8 @@ fn row(
         direction,
         target,
         rewinder,
-        rig,
+        rig: on.rig,
+        mode: on.mode,
         counts,
     }
 }
@@ -102,7 +204,7 @@ fn from_client(family: Family) -> Packet {
         .payload(b"ten bytes!")
 }
 
-fn baseline() -> Row {
+fn baseline(rigs: &[Rig]) -> Row {
     let packet = from_client(Family::V4);
     let plan = Plan {
         packet: &packet,
@@ -116,7 +218,10 @@ fn baseline() -> Row {
         Family::V4,
         "",
         None,
-        (0, None),
+        On {
+            program: None,
+            ..On::rig(rigs, SMALL)
+        },
         &plan,
         Counts::Nothing,
     )
@@ -137,7 +242,7 @@ fn not_ours(rigs: &[Rig], family: Family) -> Row {
         family,
         "",
         Some(2.0),
-        (0, Some(&rigs[0])),
+        On::rig(rigs, SMALL),
         &plan,
         counts,
     )
@@ -154,6 +259,7 @@ fn established(
 ) -> Row {
     let [client, vip, local, backend] = family.flow(0);
     let packet = from_client(family);
+    let local = if rig == ROUTED { client } else { local };
     let (direction, packet, left, counts) = match port_of {
         End::Source => {
             let left = packet.clone().from(local).to(backend).macs(BACK, PEER);
@@ -177,7 +283,7 @@ fn established(
         family,
         direction,
         target,
-        (rig, Some(&rigs[rig])),
+        On::rig(rigs, rig),
         &plan,
         counts,
     )
@@ -199,7 +305,7 @@ fn new_flow(rigs: &[Rig], family: Family, text: &str, target: Option<f64>, count
         family,
         "to backend",
         target,
-        (0, Some(&rigs[0])),
+        On::rig(rigs, SMALL),
         &plan,
         counts,
     )
@@ -230,7 +336,7 @@ fn answer(rigs: &[Rig], family: Family) -> Row {
         family,
         "to client",
         None,
-        (0, Some(&rigs[0])),
+        On::rig(rigs, SMALL),
         &plan,
         Counts::Answers,
     )

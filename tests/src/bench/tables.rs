@@ -4,13 +4,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use lb_common::{
-    backend::{Backend, flows, state as backend_state},
-    flow::{side, state},
+    backend::{Backend, Tunnel, flows as backend_flows, state as backend_state},
+    flow::{flag, side, state},
     service::mode,
 };
 
 use crate::{
-    packet::{Mac, mac},
+    packet::{GUE_PORT, Mac, mac},
     rig::{Capacity, Entry, INGRESS, Rig, Table, now_ns},
 };
 
@@ -54,7 +54,7 @@ impl Family {
         SocketAddr::new(self.address(21, 1), 80)
     }
 
-    fn snat(self) -> IpAddr {
+    pub fn snat(self) -> IpAddr {
         self.address(10, 5)
     }
 
@@ -86,8 +86,53 @@ impl Family {
     }
 }
 
+/// How the flows of a rig are tracked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flows {
+    /// Mode `nat`: both directions.
+    Translated,
+    /// Mode `route`: both directions, the client's address kept.
+    Routed,
+    /// The other modes: the client's direction alone.
+    OneWay,
+}
+
+impl Flows {
+    /// The mode that the rig is in at first.
+    const fn mode(self) -> u8 {
+        match self {
+            Self::Translated => mode::NAT,
+            Self::Routed => mode::ROUTE,
+            Self::OneWay => mode::DSR,
+        }
+    }
+}
+
+/// Where outer packets come from.
+fn tunnel(family: Family) -> Tunnel {
+    Tunnel {
+        source: Rig::address_words(family.snat()),
+        spread: [0; 4],
+        mtu: 1500,
+        port_be: GUE_PORT.to_be(),
+        version: if family == Family::V4 { 4 } else { 6 },
+        variant: 0,
+        pad: [0; 3],
+    }
+}
+
+/// Sets the mode of a rig whose flows fit it.
+pub fn set_mode(rig: &mut Rig, mode: u8) {
+    for service_idx in 0..2 {
+        rig.change_service(service_idx, |service| service.mode = mode);
+    }
+    for backend_idx in 0..2 * BACKENDS {
+        rig.change_backend(backend_idx, |backend| backend.mode = mode);
+    }
+}
+
 /// A rig with both services and so many established flows in each family.
-pub fn rig(sizes: Capacity, established: u32) -> Rig {
+pub fn rig(sizes: Capacity, established: u32, flows: Flows) -> Rig {
     assert!(
         established <= PORTS * BACKENDS,
         "each backend has {PORTS} flows"
@@ -105,7 +150,7 @@ pub fn rig(sizes: Capacity, established: u32) -> Rig {
                     address: Rig::address_words(family.backend(number).ip()),
                     port_be: family.backend(number).port().to_be(),
                     state: backend_state::UP,
-                    flows: flows::FORWARD,
+                    flows: backend_flows::FORWARD,
                     ifindex: INGRESS,
                     peer_mac: PEER,
                     local_mac: BACK,
@@ -123,16 +168,25 @@ pub fn rig(sizes: Capacity, established: u32) -> Rig {
                     since_unix: 0,
                 },
             );
+            rig.tunnel(first + number, tunnel(family));
+            if flows == Flows::Routed {
+                rig.admit_route(family.backend(number));
+            }
         }
         rig.ring(service_idx, |slot| first + slot % BACKENDS);
-        rig.write_entries((0..established).flat_map(|flow| entries(family, flow)));
+        rig.write_entries((0..established).flat_map(|flow| entries(family, flow, flows)));
     }
+    set_mode(&mut rig, flows.mode());
     rig
 }
 
-/// Both entries of an established flow.
-fn entries(family: Family, flow: u32) -> [(SocketAddr, SocketAddr, Entry); 2] {
+/// The entries of an established flow.
+fn entries(family: Family, flow: u32, flows: Flows) -> Vec<(SocketAddr, SocketAddr, Entry)> {
     let [client, vip, local, backend] = family.flow(flow);
+    let local = match flows {
+        Flows::Translated => local,
+        Flows::Routed | Flows::OneWay => client,
+    };
     let entry = |source, destination, side| Entry {
         table: Table::Confirmed,
         source,
@@ -142,14 +196,19 @@ fn entries(family: Family, flow: u32) -> [(SocketAddr, SocketAddr, Entry); 2] {
         state: state::ESTABLISHED,
         side,
         closed_by: 0,
-        flags: 0,
+        flags: if flows == Flows::OneWay {
+            flag::ONE_WAY
+        } else {
+            0
+        },
         pending: 0,
         ifindex: INGRESS,
         local_mac: FRONT,
         peer_mac: ROUTER,
     };
-    [
-        (client, vip, entry(local, backend, side::CLIENT)),
-        (backend, local, entry(vip, client, side::BACKEND)),
-    ]
+    let mut entries = vec![(client, vip, entry(local, backend, side::CLIENT))];
+    if flows != Flows::OneWay {
+        entries.push((backend, local, entry(vip, client, side::BACKEND)));
+    }
+    entries
 }

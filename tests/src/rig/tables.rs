@@ -11,8 +11,9 @@ use aya::{
     util::nr_cpus,
 };
 use lb_common::{
-    Budget, Budgeted, NO_BACKEND, RING_CHUNK, RING_CHUNKS, RING_MAP_CHUNKS, RING_SLOTS, RingChunk,
-    backend::{Backend, BackendStats},
+    Budget, Budgeted, NO_BACKEND, PROTOCOL_TCP, RING_CHUNK, RING_CHUNKS, RING_MAP_CHUNKS,
+    RING_SLOTS, RingChunk,
+    backend::{Backend, BackendStats, Tunnel},
     names,
     reason::Reason,
     service::{Service, Settings, Timeouts, VipKey, mode, setting},
@@ -88,6 +89,15 @@ impl Rig {
             .expect("services take their entries");
     }
 
+    /// What a backend of mode `route` sends may be ours.
+    pub fn admit_route(&mut self, backend: SocketAddr) {
+        by_family!(backend, A => {
+            let address = A::words(backend.ip());
+            self.settings.admit_route(address, backend.port().to_be(), PROTOCOL_TCP);
+        });
+        self.write_settings();
+    }
+
     /// Changes a service in place.
     pub fn change_service(&mut self, service_idx: u32, change: impl FnOnce(&mut Service)) {
         let mut services: Array<_, Service> = self.array(names::SERVICES);
@@ -144,6 +154,14 @@ impl Rig {
         backends
             .set(backend_idx, backend, 0)
             .expect("backends take their entries");
+    }
+
+    /// How packets are wrapped for a backend.
+    pub fn tunnel(&mut self, backend_idx: u32, tunnel: Tunnel) {
+        let mut tunnels: Array<_, Tunnel> = self.array(names::TUNNELS);
+        tunnels
+            .set(backend_idx, tunnel, 0)
+            .expect("tunnels take their entries");
     }
 
     /// Changes a backend in place.
