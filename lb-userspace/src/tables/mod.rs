@@ -5,6 +5,7 @@ pub mod diff;
 pub mod identity;
 pub mod ids;
 pub mod maglev;
+mod modes;
 pub mod ring;
 
 #[cfg(test)]
@@ -19,15 +20,22 @@ use std::{
 use lb_common::{
     PROTOCOL_TCP, V4, V6,
     backend::{self, Backend, Tunnel},
-    service::{Service, Settings, Timeouts, VipKey, mode, setting},
+    service::{Service, Settings, Timeouts, VipKey, setting},
 };
 
-pub use self::ring::RingCache;
-use self::{ids::Ids, maglev::Member, ring::Ring};
+use self::{
+    ids::Ids,
+    maglev::Member,
+    modes::{admit_replies, entry_identity, number, tunnel},
+    ring::Ring,
+};
+pub use self::{
+    modes::{identity_of, obstacle},
+    ring::RingCache,
+};
 use crate::{
     config::{
-        Config, Mode, OnDown, Prefix, Protocol, Service as ServiceConfig,
-        Timeouts as ConfiguredTimeouts,
+        Config, Mode, OnDown, Protocol, Service as ServiceConfig, Timeouts as ConfiguredTimeouts,
     },
     net::NextHop,
 };
@@ -183,7 +191,7 @@ fn add_service(
     let backends = (service.backends.iter()).filter(|b| Family::of(b.address) == family);
     for backend in backends {
         let identity = backend_identity(service, backend.address);
-        let backend_idx = ids.backend(identity ^ mode_tag(mode_number(service.mode)))?;
+        let backend_idx = ids.backend(entry_identity(identity, service.mode))?;
         let mut entry = backend_entry(service, service_idx, backend.address, inputs, ids)?;
         if entry.state == backend::state::UP && backend.weight > 0 {
             members.push(Member {
@@ -212,7 +220,7 @@ fn add_service(
         service_idx,
         Service {
             eligible,
-            mode: mode_number(service.mode),
+            mode: number(service.mode),
             ring_half: ring.half,
             pad: [0; 2],
             identity: service_identity,
@@ -230,40 +238,6 @@ fn add_service(
 #[must_use]
 pub fn backend_identity(service: &ServiceConfig, address: SocketAddr) -> u64 {
     identity::backend(&service.name, protocol_number(service.protocol), address)
-}
-
-/// The same of an entry, which has one of its own for each mode: flows that were opened in one mode
-/// cannot go on in another.
-#[must_use]
-pub fn identity_of(entry: &Backend) -> u64 {
-    entry.identity ^ mode_tag(entry.mode)
-}
-
-/// What sets apart the entries of one backend by mode; its own inverse under XOR.
-fn mode_tag(mode: u8) -> u64 {
-    u64::from(mode.saturating_sub(mode::NAT)) << 32
-}
-
-fn mode_number(mode: Mode) -> u8 {
-    match mode {
-        Mode::Nat => mode::NAT,
-        Mode::Route => mode::ROUTE,
-        Mode::Dsr => mode::DSR,
-        Mode::Ipip => mode::IPIP,
-        Mode::Gue => mode::GUE,
-    }
-}
-
-/// Why a backend cannot be used in its service's mode, though it may be healthy.
-#[must_use]
-pub fn obstacle(service: &ServiceConfig, next_hop: Option<&NextHop>) -> Option<String> {
-    let gateway = next_hop?.gateway?;
-    (service.mode == Mode::Dsr).then(|| {
-        format!(
-            "mode dsr needs a backend on a network of this host, but this one is behind the router \
-             {gateway}; use mode ipip or gue"
-        )
-    })
 }
 
 /// An address in the form of the map `snat` and of backends.
@@ -312,67 +286,6 @@ fn settings(inputs: &Inputs<'_>, applied: &Tables) -> Settings {
     settings
 }
 
-/// How packets are wrapped for a backend; without a route to it, as before.
-fn tunnel(
-    service: &ServiceConfig,
-    address: SocketAddr,
-    inputs: &Inputs<'_>,
-    before: Option<&Tunnel>,
-) -> Tunnel {
-    let next_hop = inputs.next_hops.get(&address.ip());
-    let configured = (service.tunnel.sources.iter())
-        .find(|prefix| prefix.address.is_ipv4() == address.is_ipv4());
-    let (source, spread) = match (configured, next_hop, before) {
-        (Some(prefix), ..) => (words(prefix.address), host_bits(prefix)),
-        (None, Some(hop), _) => (words(hop.source), [0; 4]),
-        (None, None, Some(before)) => (before.source, before.spread),
-        (None, None, None) => ([0; 4], [0; 4]),
-    };
-    Tunnel {
-        source,
-        spread,
-        mtu: match (next_hop, before) {
-            (Some(hop), _) => hop.mtu,
-            (None, Some(before)) => before.mtu,
-            (None, None) => 0,
-        },
-        port_be: match service.mode {
-            Mode::Gue => service.tunnel.port.to_be(),
-            _ => 0,
-        },
-        version: if address.is_ipv4() { 4 } else { 6 },
-        variant: service.tunnel.variant.number(),
-        pad: [0; 3],
-    }
-}
-
-/// The bits that a prefix leaves open, as a mask in the form of an address.
-fn host_bits(prefix: &Prefix) -> V6 {
-    let length = u32::from(prefix.length);
-    match prefix.address {
-        IpAddr::V4(_) => {
-            let mask = u32::MAX.checked_shr(length).unwrap_or(0);
-            words(IpAddr::V4(mask.into()))
-        }
-        IpAddr::V6(_) => {
-            let mask = u128::MAX.checked_shr(length).unwrap_or(0);
-            words(IpAddr::V6(mask.into()))
-        }
-    }
-}
-
-/// Marks what comes back from a backend of mode `route` as ours.
-fn admit_replies(settings: &mut Settings, backend: &Backend) {
-    if backend.mode != mode::ROUTE {
-        return;
-    }
-    if backend.version == 4 {
-        settings.admit_route([backend.address[0]], backend.port_be, PROTOCOL_TCP);
-    } else {
-        settings.admit_route(backend.address, backend.port_be, PROTOCOL_TCP);
-    }
-}
-
 fn backend_entry(
     service: &ServiceConfig,
     service_idx: u32,
@@ -384,7 +297,6 @@ fn backend_entry(
     let health = inputs.health.get(&identity);
     let next_hop = inputs.next_hops.get(&address.ip());
     let up = health.is_some_and(|health| health.up) && obstacle(service, next_hop).is_none();
-    let mode = mode_number(service.mode);
     let sources = match service.mode {
         Mode::Nat => sources(address, inputs, next_hop),
         _ => Vec::new(),
@@ -409,10 +321,10 @@ fn backend_entry(
         service_idx,
         snat_first,
         snat_count,
-        mode,
+        mode: number(service.mode),
         version: if address.is_ipv4() { 4 } else { 6 },
         pad: [0; 2],
-        identity: identity ^ mode_tag(mode),
+        identity: entry_identity(identity, service.mode),
         since_unix: health.map_or(0, |health| unix_seconds(health.since)),
     })
 }

@@ -1,6 +1,7 @@
 //! What the tables hold for a configuration, and what stays the same over changes.
 
 mod kept;
+mod modes;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -143,6 +144,7 @@ fn write(tables: &mut Tables, changes: &Changes) {
         }
     }
     ordered(&mut tables.backends, &changes.backends);
+    ordered(&mut tables.tunnels, &changes.tunnels);
     ordered(&mut tables.rings, &changes.rings);
     ordered(&mut tables.services, &changes.services);
     hashed(&mut tables.vips4, &changes.vips4);

@@ -60,6 +60,7 @@ fn service<'a>(field: &Field<'a>, defaults: &Options<'a>, all: &mut All<'a>) -> 
     let (listen, backends) = (listen?, backends?);
     if options.mode.is_one_way() {
         one_port(options.mode, &listen, &backends);
+        no_idle_family(&listen, &backends);
     } else {
         one_family(options.mode, &listen, &backends);
     }
@@ -158,6 +159,28 @@ fn one_port(mode: Mode, listen: &Items<'_, SocketAddr>, backends: &Items<'_, Bac
                  ports as they are; give a vip's port (`health_check.port` sets the port to probe)",
                 backend.name,
                 mode.name(),
+            ));
+        }
+    }
+}
+
+/// A vip whose family has backends leads to those alone: backends of the other need a vip of theirs.
+fn no_idle_family(listen: &Items<'_, SocketAddr>, backends: &Items<'_, Backend>) {
+    let (vips, backends) = (known(listen), known(backends));
+    let has_backend = |v4: bool| (backends.iter()).any(|(_, b)| b.address.is_ipv4() == v4);
+    for (field, backend) in &backends {
+        let v4 = backend.address.is_ipv4();
+        let leads_here = |vip: &SocketAddr| vip.is_ipv4() == v4 || !has_backend(!v4);
+        if !vips.is_empty() && !vips.iter().any(|(_, vip)| leads_here(vip)) {
+            let (own, other) = if v4 {
+                ("IPv4", "IPv6")
+            } else {
+                ("IPv6", "IPv4")
+            };
+            field.refuse::<()>(format!(
+                "backend {} ({}) is {own}, but every vip is {other} and leads to the {other} backends: \
+                 add an {own} vip or remove the backend",
+                backend.name, backend.address,
             ));
         }
     }
