@@ -16,6 +16,7 @@ mod far_ends_are_strict;
 mod far_ends_take_tunnels;
 mod generic_mode_works_and_is_reported;
 mod lab_carries_packets;
+mod one_way_flows_stay;
 mod refusal;
 mod reload_breaks_nothing;
 mod reload_takes_effect_whole;
