@@ -58,7 +58,7 @@ impl Row {
         for _ in 0..series {
             match self.counts {
                 Counts::NewFlowsWithRoom(family) => rig.clear_half_open(family),
-                _ => rig.reset_budget(Budgeted::Reset.per_second()),
+                _ => rig.budget(Budgeted::Reset, Budgeted::Reset.per_second()),
             }
             total += self.series(rig, length)?;
         }

@@ -124,7 +124,7 @@ fn tunnel(family: Family) -> Tunnel {
 /// Sets the mode of a rig whose flows fit it.
 pub fn set_mode(rig: &mut Rig, mode: u8) {
     for service_idx in 0..2 {
-        rig.change_service(service_idx, |service| service.mode = mode);
+        rig.service_mode(service_idx, mode);
     }
     for backend_idx in 0..2 * BACKENDS {
         rig.change_backend(backend_idx, |backend| backend.mode = mode);
@@ -170,7 +170,7 @@ pub fn rig(sizes: Capacity, established: u32, flows: Flows) -> Rig {
             );
             rig.tunnel(first + number, tunnel(family));
             if flows == Flows::Routed {
-                rig.admit_route(family.backend(number));
+                rig.route(family.backend(number));
             }
         }
         rig.ring(service_idx, |slot| first + slot % BACKENDS);

@@ -89,13 +89,9 @@ impl Rig {
             .expect("services take their entries");
     }
 
-    /// What a backend of mode `route` sends may be ours.
-    pub fn admit_route(&mut self, backend: SocketAddr) {
-        by_family!(backend, A => {
-            let address = A::words(backend.ip());
-            self.settings.admit_route(address, backend.port().to_be(), PROTOCOL_TCP);
-        });
-        self.write_settings();
+    /// Gives a service another mode.
+    pub fn service_mode(&mut self, service_idx: u32, mode: u8) {
+        self.change_service(service_idx, |service| service.mode = mode);
     }
 
     /// Changes a service in place.
@@ -182,34 +178,45 @@ impl Rig {
         self.backend(to_idx, backend);
     }
 
+    /// Replies over TCP from a backend of mode `route` that listens there.
+    pub fn route(&mut self, backend: SocketAddr) {
+        by_family!(backend, A => {
+            let (address, port_be) = (A::words(backend.ip()), backend.port().to_be());
+            self.change_settings(|settings| settings.admit_route(address, port_be, PROTOCOL_TCP));
+        });
+    }
+
+    /// Changes the settings in place.
+    pub fn change_settings(&mut self, change: impl FnOnce(&mut Settings)) {
+        change(&mut self.settings);
+        self.write_settings();
+    }
+
     /// Sets every bit of the filter, so that each packet calls for a lookup.
     pub fn admit_everything(&mut self) {
         self.settings.filter.fill(u64::MAX);
         self.write_settings();
     }
 
-    /// Leaves every CPU this many resets to send; it earns more from now on.
+    /// Leaves every CPU this many tokens of a budget; it earns more from now on.
     ///
     /// # Panics
     /// When the kernel refuses.
-    pub fn reset_budget(&mut self, tokens: u64) {
-        let map = self
-            .ebpf
-            .map_mut(names::BUDGETS)
-            .expect("the budget exists");
+    pub fn budget(&mut self, what: Budgeted, tokens: u64) {
+        let map = self.ebpf.map_mut(names::BUDGETS).expect("budgets exist");
         let budget = Budget {
             tokens,
             refilled_ns: super::now_ns(),
         };
         let cpus = nr_cpus().expect("the kernel knows its CPUs");
         PerCpuArray::<_, Budget>::try_from(map)
-            .expect("the budget is kept per CPU")
+            .expect("budgets are kept per CPU")
             .set(
-                Budgeted::Reset as u32,
+                what as u32,
                 PerCpuValues::try_from(vec![budget; cpus]).expect("one value for each CPU"),
                 0,
             )
-            .expect("the budget has one entry");
+            .expect("each budget has an entry");
     }
 
     /// A backend's counters, summed over the CPUs.

@@ -17,7 +17,7 @@ use crate::scene::{FRONT, ROUTER, Scene};
 
 /// The outcome is exactly the reset that answers the packet, with these numbers.
 #[track_caller]
-fn is_reset(outcome: &Outcome, to: &Scene, reason: Reason, expected: (u32, u32, u8)) {
+pub fn is_reset(outcome: &Outcome, to: &Scene, reason: Reason, expected: (u32, u32, u8)) {
     let (seq, ack, flags) = expected;
     let reset = Packet::tcp(to.vip, to.client)
         .macs(FRONT, ROUTER)
@@ -255,7 +255,9 @@ fn flows_of_a_dead_backend_run_on_where_they_shall() {
 #[test]
 fn resets_are_limited_per_second() {
     for mut scene in Scene::both() {
-        scene.rig.reset_budget(Budgeted::Reset.per_second());
+        scene
+            .rig
+            .budget(Budgeted::Reset, Budgeted::Reset.per_second());
         let stray = scene.syn(scene.client).flags(ACK).build();
         let start = Instant::now();
         let (mut answered, mut limited) = (0, 0);
@@ -288,7 +290,7 @@ fn the_budget_refills() {
         let stray = scene.syn(scene.client).flags(ACK);
         // The clock may tick between the two steps, and then some are earned at once.
         let limited = (0..1_000).any(|_| {
-            scene.rig.reset_budget(0);
+            scene.rig.budget(Budgeted::Reset, 0);
             scene.rig.send(&stray).counted == [(Reason::RstLimited, 1)]
         });
         assert!(limited, "an empty budget limits");

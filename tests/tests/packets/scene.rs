@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use lb_common::{
     backend::{Backend, flows, state as backend_state},
-    flow::state,
+    flow::{flag, side, state},
     reason::Reason,
     service::mode,
 };
@@ -30,6 +30,8 @@ pub struct Scene {
     pub vip: SocketAddr,
     pub snat: IpAddr,
     v6: bool,
+    /// Of the service and its backends.
+    mode: u8,
 }
 
 /// A connection through the balancer.
@@ -53,10 +55,20 @@ impl Scene {
 
     /// The same with tables of other lengths.
     pub fn sized(sizes: Capacity) -> [Self; 2] {
-        [false, true].map(|v6| Self::new(v6, sizes))
+        Self::sized_in_mode(mode::NAT, sizes)
     }
 
-    fn new(v6: bool, sizes: Capacity) -> Self {
+    /// The scene in each family, its service and backends in this mode.
+    pub fn in_mode(mode: u8) -> [Self; 2] {
+        Self::sized_in_mode(mode, SIZES)
+    }
+
+    /// The same with tables of other lengths.
+    pub fn sized_in_mode(mode: u8, sizes: Capacity) -> [Self; 2] {
+        [false, true].map(|v6| Self::new(v6, mode, sizes))
+    }
+
+    fn new(v6: bool, mode: u8, sizes: Capacity) -> Self {
         let address = |text4: &str, text6: &str| -> IpAddr {
             (if v6 { text6 } else { text4 })
                 .parse()
@@ -68,10 +80,12 @@ impl Scene {
             vip: SocketAddr::new(address("203.0.113.10", "2001:db8::10"), 80),
             snat: address("10.0.0.5", "fd00::5"),
             v6,
+            mode,
         };
         scene.rig.snat(0, scene.snat);
         scene.rig.vip(scene.vip, 0);
         scene.rig.service(0, 1);
+        scene.rig.service_mode(0, mode);
         scene.add_backend(0);
         scene.rig.ring(0, |_| 0);
         scene
@@ -79,8 +93,15 @@ impl Scene {
 
     /// Makes a backend that is up, not yet in the ring.
     pub fn add_backend(&mut self, backend_idx: u32) {
-        let backend = backend_at(self.backend(backend_idx), backend_idx);
+        let address = self.backend(backend_idx);
+        let backend = Backend {
+            mode: self.mode,
+            ..backend_at(address, backend_idx)
+        };
         self.rig.backend(backend_idx, backend);
+        if self.mode == mode::ROUTE {
+            self.rig.route(address);
+        }
     }
 
     /// Where backend number `backend_idx` listens.
@@ -172,7 +193,12 @@ impl Scene {
 
     /// An ACK of the client, as it arrives: the first after the SYN, unless changed.
     pub fn by_client(&self, connection: &Connection) -> Packet {
-        Packet::tcp(connection.client, self.vip)
+        self.ack(connection.client)
+    }
+
+    /// The same of a client whose connection is not known.
+    pub fn ack(&self, client: SocketAddr) -> Packet {
+        Packet::tcp(client, self.vip)
             .macs(ROUTER, FRONT)
             .seq(CLIENT_ISN + 1)
             .ack(BACKEND_ISN + 1)
@@ -231,6 +257,26 @@ impl Scene {
         let (forth, back) = (forth.map(summary), back.map(summary));
         assert_eq!(forth, back, "both directions agree");
         forth
+    }
+
+    /// Sends a packet of a client, which the backend of mode `dsr` must get as it is; exactly these
+    /// are counted.
+    #[track_caller]
+    pub fn passes_on(&mut self, packet: &Packet, backend_idx: u32, reasons: &[Reason]) {
+        let expected = packet.clone().macs(BACK, backend_mac(backend_idx));
+        let outcome = self.rig.send(packet);
+        outcome.transmitted_as(&expected).counts(reasons);
+    }
+
+    /// Table and state of a client's flow in a mode in which its packets alone are seen.
+    #[track_caller]
+    pub fn one_way_state(&self, client: SocketAddr) -> Option<(Table, &'static str)> {
+        let entry = self.rig.entry(client, self.vip)?;
+        assert_eq!(
+            (entry.side, entry.flags & flag::ONE_WAY),
+            (side::CLIENT, flag::ONE_WAY)
+        );
+        Some((entry.table, state::name(entry.state)))
     }
 
     /// Makes both directions of a flow look as if their last packet had passed that long ago.

@@ -1,0 +1,366 @@
+//! Modes `ipip` and `gue`: the client's packet travels whole in another one, byte for byte as
+//! expected, whichever of the two is IPv4 or IPv6.
+
+use std::{
+    collections::HashSet,
+    net::{IpAddr, SocketAddr},
+};
+
+use lb_common::{backend::Tunnel, reason::Reason, service::mode};
+use lb_tests::{
+    packet::{Extension, GUE_PORT, Gue, Mac, Packet, TcpOption, flag::*, oracle},
+    rig::{Outcome, Rig, Table, Verdict, key_hash},
+};
+
+use crate::scene::{BACK, FRONT, ROUTER, Scene, backend_mac};
+
+/// Most bytes of an outer packet, unless a test says otherwise.
+const MTU: u32 = 1_500;
+
+/// A tunnel to backend 0.
+#[derive(Clone, Copy, Debug)]
+struct Pipe {
+    /// IP in IP where there is none.
+    gue: Option<Gue>,
+    /// Of the outer header.
+    v6: bool,
+}
+
+impl Pipe {
+    fn all() -> impl Iterator<Item = Self> {
+        let kinds = [None, Some(Gue::Variant0), Some(Gue::Variant1)];
+        kinds
+            .into_iter()
+            .flat_map(|gue| [false, true].map(|v6| Self { gue, v6 }))
+    }
+
+    fn address(self, text4: &str, text6: &str) -> IpAddr {
+        (if self.v6 { text6 } else { text4 })
+            .parse()
+            .expect("these are addresses")
+    }
+
+    /// The lowest of the sources.
+    fn source(self) -> IpAddr {
+        self.address("192.0.2.64", "2001:db8:7:4500::")
+    }
+
+    /// Bits that may differ from flow to flow.
+    fn spread(self) -> IpAddr {
+        self.address("0.0.0.63", "::ff:ffff:ffff:ffff:ffff")
+    }
+
+    /// Where it ends.
+    fn end(self) -> IpAddr {
+        self.address("10.9.0.77", "fd00:9::77")
+    }
+
+    /// Bytes that it adds to a packet.
+    fn overhead(self) -> u32 {
+        let ip = if self.v6 { 40 } else { 20 };
+        ip + match self.gue {
+            None => 0,
+            Some(Gue::Variant0) => 8 + 4,
+            Some(Gue::Variant1) => 8,
+        }
+    }
+
+    /// Puts it between the balancer and backend 0.
+    fn lay(self, scene: &mut Scene) {
+        let mode = match self.gue {
+            None => mode::IPIP,
+            Some(_) => mode::GUE,
+        };
+        scene.rig.service_mode(0, mode);
+        scene.add_backend(0);
+        scene.rig.change_backend(0, |backend| {
+            backend.address = Rig::address_words(self.end());
+            (backend.mode, backend.version) = (mode, self.version());
+        });
+        scene.rig.tunnel(0, self.tunnel());
+    }
+
+    /// With one source for all.
+    fn tunnel(self) -> Tunnel {
+        Tunnel {
+            source: Rig::address_words(self.source()),
+            mtu: MTU,
+            port_be: self.gue.map_or(0, |_| GUE_PORT.to_be()),
+            version: self.version(),
+            variant: u8::from(self.gue == Some(Gue::Variant1)),
+            ..Tunnel::default()
+        }
+    }
+
+    fn version(self) -> u8 {
+        if self.v6 { 6 } else { 4 }
+    }
+
+    /// What the backend must get for the scene's client's packet, which has this traffic class.
+    fn wrapped(self, scene: &Scene, packet: Packet, tos: u8) -> Packet {
+        self.wrapped_for(scene, packet, tos, (BACK, backend_mac(0)))
+    }
+
+    fn wrapped_for(self, scene: &Scene, packet: Packet, tos: u8, macs: (Mac, Mac)) -> Packet {
+        let key_hash = key_hash(scene.client, scene.vip);
+        let outer = match self.gue {
+            None => Packet::ip_in_ip(self.source(), self.end()),
+            Some(variant) => {
+                let source_port = 0xc000 | (key_hash >> 48) as u16;
+                Packet::gue(
+                    variant,
+                    SocketAddr::new(self.source(), source_port),
+                    SocketAddr::new(self.end(), GUE_PORT),
+                )
+            }
+        };
+        packet.one_hop_less().inside(
+            outer
+                .macs(macs.0, macs.1)
+                .identification(0)
+                .dont_fragment(true)
+                .ttl(64)
+                .tos(tos)
+                .flow_label((key_hash >> 32) as u32 & 0xf_ffff),
+        )
+    }
+}
+
+/// Runs a test with every tunnel and every family of client, each time for a client of its own.
+fn with_each(test: impl Fn(&mut Scene, Pipe)) {
+    for mut scene in Scene::in_mode(mode::IPIP) {
+        for (n, pipe) in (0..).zip(Pipe::all()) {
+            eprintln!("{pipe:?} for {}", scene.client);
+            scene.client = scene.other_client(n);
+            pipe.lay(&mut scene);
+            test(&mut scene, pipe);
+        }
+    }
+}
+
+/// The oracle finds nothing wrong, outside and inside.
+#[track_caller]
+fn judged(outcome: &Outcome) -> oracle::Outer {
+    match oracle::check_outer(&outcome.frame) {
+        Ok((outer, _)) => outer,
+        Err(defect) => panic!("{defect}\n{outcome}"),
+    }
+}
+
+/// The scene's client's packet comes out wrapped, and exactly these are counted.
+#[track_caller]
+fn wraps(scene: &mut Scene, pipe: Pipe, packet: Packet, reasons: &[Reason]) {
+    let outcome = scene.rig.send(&packet);
+    let expected = pipe.wrapped(scene, packet, 0);
+    outcome.transmitted_as(&expected).counts(reasons);
+    judged(&outcome);
+}
+
+fn establish(scene: &mut Scene, pipe: Pipe) {
+    wraps(scene, pipe, scene.syn(scene.client), &[Reason::FlowNew]);
+    let confirmed = [Reason::FlowConfirmed];
+    wraps(scene, pipe, scene.ack(scene.client), &confirmed);
+}
+
+#[test]
+fn packets_come_out_wrapped() {
+    type Kind = (&'static str, fn(Packet) -> Packet);
+    let kinds: [Kind; 8] = [
+        ("bare ack", |p| p),
+        ("data", |p| p.payload(b"some data")),
+        ("odd length", |p| p.payload(b"odd")),
+        ("nearly full frame", |p| p.payload(&[0x5a; 1_380])),
+        ("options", |p| {
+            p.options(&TcpOption::of_data()).payload(b"t")
+        }),
+        ("flow label", |p| p.flow_label(0x5_5555)),
+        ("may be fragmented", |p| {
+            p.dont_fragment(false).identification(9)
+        }),
+        ("last hop but one", |p| p.ttl(2)),
+    ];
+    with_each(|scene, pipe| {
+        let syn = scene.syn(scene.client).options(&TcpOption::of_a_syn());
+        wraps(scene, pipe, syn, &[Reason::FlowNew]);
+        let ack = scene.ack(scene.client);
+        wraps(scene, pipe, ack.clone(), &[Reason::FlowConfirmed]);
+        for (name, make) in kinds {
+            eprintln!("{name}");
+            wraps(scene, pipe, make(ack.clone()), &[]);
+        }
+        let extended = if scene.client.is_ipv4() {
+            ack.ip_options(10)
+        } else {
+            ack.extension(Extension::HopByHop { units: 2 })
+        };
+        wraps(scene, pipe, extended.payload(b"x"), &[]);
+        let state = scene.one_way_state(scene.client);
+        assert_eq!(state, Some((Table::Confirmed, "established")));
+    });
+}
+
+#[test]
+fn the_traffic_class_shows_outside() {
+    with_each(|scene, pipe| {
+        establish(scene, pipe);
+        for tos in [0x01, 0x02, 0x03, 0xb8, 0xff] {
+            let packet = scene.ack(scene.client).tos(tos);
+            let outcome = scene.rig.send(&packet);
+            let expected = pipe.wrapped(scene, packet, tos);
+            outcome.transmitted_as(&expected);
+            assert_eq!(judged(&outcome).tos, tos);
+        }
+    });
+}
+
+/// Ethernet pads short frames; what is behind the packet's end stays behind the outer one's.
+#[test]
+fn padding_is_not_wrapped() {
+    with_each(|scene, pipe| {
+        establish(scene, pipe);
+        let packet = scene.ack(scene.client);
+        let outcome = scene.rig.send(&packet.clone().padded_by(6));
+        let expected = pipe.wrapped(scene, packet, 0).padded_by(6);
+        outcome.transmitted_as(&expected);
+        assert_eq!(judged(&outcome).padding, 6);
+    });
+}
+
+/// A checksum that was wrong stays wrong inside.
+#[test]
+fn damage_is_not_mended() {
+    with_each(|scene, pipe| {
+        establish(scene, pipe);
+        let packet = scene.ack(scene.client).tcp_checksum_off_by(1);
+        let outcome = scene.rig.send(&packet);
+        outcome.transmitted_as(&pipe.wrapped(scene, packet, 0));
+        assert!(oracle::check_outer(&outcome.frame).is_err(), "\n{outcome}");
+    });
+}
+
+#[test]
+fn the_hop_limit_ends_a_packet_before_it_reaches_zero() {
+    with_each(|scene, pipe| {
+        for packet in [scene.syn(scene.client), scene.ack(scene.client)] {
+            for ttl in [0, 1] {
+                let packet = packet.clone().ttl(ttl);
+                scene.rig.send(&packet).dropped(Reason::TtlExpired);
+            }
+        }
+        assert_eq!(scene.rig.entry(scene.client, scene.vip), None, "no flow");
+        establish(scene, pipe);
+        let packet = scene.ack(scene.client).ttl(1);
+        scene.rig.send(&packet).dropped(Reason::TtlExpired);
+    });
+}
+
+#[test]
+fn a_packet_may_fill_the_mtu_and_no_more() {
+    with_each(|scene, pipe| {
+        establish(scene, pipe);
+        let headers = if scene.client.is_ipv4() { 40 } else { 60 };
+        let room = (MTU - pipe.overhead() - headers) as usize;
+        let of = |scene: &Scene, bytes| scene.ack(scene.client).payload(&vec![7; bytes]);
+        let exact = of(scene, room);
+        assert_eq!(
+            pipe.wrapped(scene, exact.clone(), 0).build().len(),
+            14 + MTU as usize
+        );
+        wraps(scene, pipe, exact, &[]);
+        for bytes in [room + 1, room + 1_000] {
+            let packet = of(scene, bytes);
+            scene.rig.send(&packet).dropped(Reason::TooBig);
+        }
+    });
+}
+
+/// It is the kernel's, with our headers around it: to find the way is all that is left to do.
+#[test]
+fn with_the_next_hop_unknown_the_wrapped_packet_goes_to_the_kernel() {
+    with_each(|scene, pipe| {
+        scene.rig.change_backend(0, |backend| backend.ifindex = 0);
+        for (packet, event) in [
+            (scene.syn(scene.client), Some(Reason::FlowNew)),
+            (scene.ack(scene.client), Some(Reason::FlowConfirmed)),
+            (scene.ack(scene.client).payload(b"data"), None),
+        ] {
+            let outcome = scene.rig.send(&packet);
+            let expected = pipe.wrapped_for(scene, packet, 0, (ROUTER, FRONT));
+            let counted: Vec<_> = event.into_iter().chain([Reason::NextHopUnknown]).collect();
+            outcome.passed_as(&expected).counts(&counted);
+            judged(&outcome);
+        }
+    });
+}
+
+#[test]
+fn a_backend_behind_another_interface_gets_its_packets_redirected() {
+    with_each(|scene, pipe| {
+        scene.rig.change_backend(0, |backend| backend.ifindex = 7);
+        for packet in [scene.syn(scene.client), scene.ack(scene.client)] {
+            let outcome = scene.rig.send(&packet);
+            outcome.redirected_as(&pipe.wrapped(scene, packet, 0));
+        }
+    });
+}
+
+/// A reset opens no flow, and travels as any other packet.
+#[test]
+fn a_reset_without_flow_is_wrapped_too() {
+    with_each(|scene, pipe| {
+        wraps(scene, pipe, scene.ack(scene.client).flags(RST), &[]);
+        assert_eq!(scene.rig.entry(scene.client, scene.vip), None);
+    });
+}
+
+fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_bits().into(),
+        IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
+/// The receiver may tell flows apart by addresses alone.
+#[test]
+fn sources_differ_from_flow_to_flow_within_their_prefix() {
+    with_each(|scene, pipe| {
+        let spread = Rig::address_words(pipe.spread());
+        scene.rig.tunnel(
+            0,
+            Tunnel {
+                spread,
+                ..pipe.tunnel()
+            },
+        );
+        let (prefix, spread) = (bits(pipe.source()), bits(pipe.spread()));
+        let mut sources = HashSet::new();
+        let first = 1_000 * (1 + scene.client.port() - 1_024);
+        for n in first..first + 200 {
+            let client = scene.other_client(n);
+            let of_flow: HashSet<_> = [
+                scene.syn(client),
+                scene.syn(client),
+                scene.ack(client),
+                scene.ack(client).payload(b"data"),
+                scene.ack(client).flags(FIN | ACK),
+            ]
+            .map(|packet| {
+                let outcome = scene.rig.send(&packet);
+                bits(judged(outcome.verdict(Verdict::Tx)).source)
+            })
+            .into();
+            assert_eq!(of_flow.len(), 1, "one flow, one source");
+            sources.extend(of_flow);
+        }
+        assert!(sources.iter().all(|source| source & !spread == prefix));
+        let ever = sources.iter().fold(0, |all, source| all | source);
+        let always = sources.iter().fold(u128::MAX, |all, source| all & source);
+        assert_eq!(
+            (ever, always),
+            (prefix | spread, prefix),
+            "every bit varies"
+        );
+        let least = if pipe.v6 { 200 } else { 48 };
+        assert!(sources.len() >= least, "{} sources", sources.len());
+    });
+}
