@@ -97,9 +97,6 @@ fn try_wrap(
     if backend.ifindex == 0 {
         copy_mac(&mut macs[0], &ethernet.destination);
         copy_mac(&mut macs[1], &ethernet.source);
-    } else {
-        copy_mac(&mut macs[0], &backend.peer_mac);
-        copy_mac(&mut macs[1], &backend.local_mac);
     }
     let mut inner = Inner::of(ctx, ethernet.ethertype_be)?;
     let (ip_header, ethertype_be) = if tunnel.version == 4 {
@@ -122,8 +119,13 @@ fn try_wrap(
         return Err(Reason::TableError);
     }
     let ethernet: &mut Ethernet = view(ctx, 0)?;
-    copy_mac(&mut ethernet.destination, &macs[0]);
-    copy_mac(&mut ethernet.source, &macs[1]);
+    if backend.ifindex == 0 {
+        copy_mac(&mut ethernet.destination, &macs[0]);
+        copy_mac(&mut ethernet.source, &macs[1]);
+    } else {
+        copy_mac(&mut ethernet.destination, &backend.peer_mac);
+        copy_mac(&mut ethernet.source, &backend.local_mac);
+    }
     ethernet.ethertype_be = ethertype_be;
     if gue {
         write_gue(
