@@ -19,6 +19,7 @@ use crate::{
     rewrite::{self, Readdress},
     select, stats,
     table::Table,
+    tunnel,
 };
 
 /// Instead of an XDP action: the segment belongs to no flow that is known.
@@ -164,6 +165,7 @@ fn new_one_way<F: Readdress + Table>(
     let choice = select::backend(service_idx, service, hash::flow(key))?;
     let key = in_memory(key);
     forward::can_go(&segment, choice.backend)?;
+    tunnel::fits(ctx, choice.backend_idx, choice.backend)?;
     let ifindex = ctx.ingress_ifindex() as u32;
     select::open_one_way(&segment, key, &choice, ifindex, now_ns())?;
     stats::packet(choice.backend_idx, side::CLIENT, segment.frame_length);

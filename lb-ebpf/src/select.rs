@@ -259,9 +259,12 @@ fn claim_own<F: Table>(
     if F::insert(replies_key, key_hash, &draft.replies, Some(&draft.timeouts)) == Inserted::Yes {
         return Ok(());
     }
-    // The client itself gives the port to another connection: what it had is over for it.
+    // The client itself gives the port to another connection: what it had is over for it. Or the holder
+    // is what was left of this very flow when its other entry was displaced.
     if let Some(holder) = flow::held::<F>(replies_key, key_hash)
-        && matches!(holder.entry.state, state::CLOSED | state::RESET)
+        && (matches!(holder.entry.state, state::CLOSED | state::RESET)
+            || holder.entry.twin_key(key.protocol).same(key)
+            || flow::is_over::<F>(replies_key, &holder, draft.now_ns))
     {
         flow::remove_pair::<F>(replies_key, &holder);
         stats::count(Reason::PortReused);

@@ -85,6 +85,39 @@ impl Inner {
     }
 }
 
+/// Whether the frame's packet can go to this backend once it is wrapped; for a backend without tunnel
+/// it can.
+#[inline(always)]
+pub fn fits(ctx: &XdpContext, backend_idx: u32, backend: &Backend) -> Result<(), Reason> {
+    if backend.mode == mode::DSR {
+        return Ok(());
+    }
+    let tunnel = maps::TUNNELS.get(backend_idx).ok_or(Reason::TableError)?;
+    let ethernet: &Ethernet = view(ctx, 0)?;
+    let inner = Inner::of(ctx, ethernet.ethertype_be)?;
+    let (ip_header, shim) = added(backend, tunnel);
+    if inner.length + (ip_header + shim) as u32 > tunnel.mtu {
+        return Err(Reason::TooBig);
+    }
+    Ok(())
+}
+
+/// Bytes that come in front of a packet: of the IP header, and of what follows it.
+#[inline(always)]
+fn added(backend: &Backend, tunnel: &Tunnel) -> (usize, usize) {
+    let ip_header = if tunnel.version == 4 {
+        size_of::<Ipv4>()
+    } else {
+        size_of::<Ipv6>()
+    };
+    let shim = match (backend.mode == mode::GUE, tunnel.variant) {
+        (false, _) => 0,
+        (true, 0) => size_of::<Udp>() + size_of::<Gue>(),
+        (true, _) => size_of::<Udp>(),
+    };
+    (ip_header, shim)
+}
+
 #[inline(always)]
 fn try_wrap(
     ctx: &XdpContext,
@@ -99,17 +132,13 @@ fn try_wrap(
         copy_mac(&mut macs[1], &ethernet.source);
     }
     let mut inner = Inner::of(ctx, ethernet.ethertype_be)?;
-    let (ip_header, ethertype_be) = if tunnel.version == 4 {
-        (size_of::<Ipv4>(), ETHERTYPE_IPV4_BE)
+    let (ip_header, shim) = added(backend, tunnel);
+    let ethertype_be = if tunnel.version == 4 {
+        ETHERTYPE_IPV4_BE
     } else {
-        (size_of::<Ipv6>(), ETHERTYPE_IPV6_BE)
+        ETHERTYPE_IPV6_BE
     };
     let gue = backend.mode == mode::GUE;
-    let shim = match (gue, tunnel.variant) {
-        (false, _) => 0,
-        (true, 0) => size_of::<Udp>() + size_of::<Gue>(),
-        (true, _) => size_of::<Udp>(),
-    };
     if inner.length + (ip_header + shim) as u32 > tunnel.mtu {
         return Err(Reason::TooBig);
     }

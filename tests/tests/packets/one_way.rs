@@ -272,8 +272,8 @@ fn flows_of_a_dead_backend_are_reset() {
         is_reset(&outcome, &scene, Reason::BackendDown, expected);
 
         // The client's own reset is for the backend, and a SYN for another one.
+        scene.passes_on(&scene.ack(client).flags(RST), 0, &[]);
         for client in [half_open, other, client] {
-            scene.passes_on(&scene.ack(client).flags(RST), 0, &[]);
             scene.passes_on(&scene.syn(client), 1, &[Reason::FlowNew]);
             assert_eq!(scene.one_way_state(client), HALF_OPEN);
             scene.passes_on(&scene.ack(client), 1, &[Reason::FlowConfirmed]);

@@ -260,3 +260,32 @@ fn a_syn_after_the_end_chooses_anew() {
         assert_eq!((entry.source, entry.peer_mac), (scene.vip, ROUTER));
     }
 }
+
+/// Of the two entries of a half-open flow one may be displaced: what is left of it is no conflict.
+#[test]
+fn a_client_whose_entry_was_displaced_opens_its_flow_again() {
+    for mut scene in scenes() {
+        let client = scene.client;
+        let connection = scene.open(client);
+        scene.rig.delete_entry(client, scene.vip);
+        assert_eq!(scene.open(client), connection);
+        let flow = Some((Table::HalfOpen, "half_open"));
+        assert_eq!(scene.state(&connection), flow);
+    }
+}
+
+/// The sweeper comes by once a second: a flow whose time is over holds nobody up until then.
+#[test]
+fn a_flow_whose_time_is_over_is_no_conflict() {
+    for mut scene in scenes() {
+        let second = second_vip(&mut scene);
+        let client = scene.client;
+        let connection = scene.establish(client);
+        scene.age(&connection, 901);
+        let syn = scene.syn(client).to(second);
+        let expected = scene.as_backend_sees(&connection, syn.clone());
+        (scene.rig.send(&syn))
+            .transmitted_as(&expected)
+            .counts(&[Reason::FlowNew, Reason::PortReused]);
+    }
+}

@@ -274,6 +274,22 @@ fn a_packet_may_fill_the_mtu_and_no_more() {
     });
 }
 
+#[test]
+fn a_packet_that_does_not_fit_opens_no_flow() {
+    with_each(|scene, pipe| {
+        let packet = scene.ack(scene.client).payload(&[7; MTU as usize]);
+        let flows = scene.rig.stats(0).flows;
+        for _ in 0..2 {
+            let outcome = scene.rig.send(&packet);
+            outcome.counts(&[Reason::TooBig]).dropped(Reason::TooBig);
+        }
+        assert_eq!(scene.rig.stats(0).flows, flows);
+        // What fits does open one.
+        let small = scene.ack(scene.client);
+        wraps(scene, pipe, small, &[Reason::FlowNew]);
+    });
+}
+
 /// It is the kernel's, with our headers around it: to find the way is all that is left to do.
 #[test]
 fn with_the_next_hop_unknown_the_wrapped_packet_goes_to_the_kernel() {
