@@ -11,7 +11,7 @@ mod unused;
 pub mod view;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::HashMap,
     net::{IpAddr, SocketAddr, TcpListener},
     sync::Arc,
     time::{Instant, SystemTime},
@@ -35,11 +35,7 @@ use crate::{
     datapath::{Datapath, DatapathError, FlowTables, Report},
     health::{self, Checker},
     net::{self, NextHop, Watcher},
-    tables::{
-        self, Health, Inputs, RingCache, TableError, Tables,
-        diff::{Changes, difference},
-        ids::Ids,
-    },
+    tables::{self, Health, Inputs, RingCache, TableError, Tables, diff::difference, ids::Ids},
 };
 
 /// Questions to the control loop that wait for their turn.
@@ -345,45 +341,6 @@ impl Control {
             net::Event::LinkGone { name, .. } | net::Event::LinkCame { name, .. } => {
                 self.config.interfaces.contains(&name)
             }
-        }
-    }
-
-    /// Frees what removed backends and services leave, once no flow refers to them.
-    fn note_report(&mut self, report: Report) {
-        let unused: BTreeSet<u32> = (self.applied.backends.iter())
-            .filter(|(_, backend)| backend.state == lb_common::backend::state::REMOVED)
-            .map(|(idx, _)| *idx)
-            // One that cannot be read is left as it is.
-            .filter(|idx| {
-                (self.datapath.backend_seen_ns(*idx)).is_ok_and(|seen| seen < report.pass_ns)
-            })
-            .collect();
-        let free = self.unused.swept(unused);
-        self.report = report;
-        if free.is_empty() {
-            return;
-        }
-        let changes = Changes {
-            backends: free.iter().map(|idx| (*idx, None)).collect(),
-            tunnels: (free.iter())
-                .filter(|idx| self.applied.tunnels.contains_key(idx))
-                .map(|idx| (*idx, None))
-                .collect(),
-            ..Changes::default()
-        };
-        match block_in_place(|| self.datapath.write(&changes)) {
-            Ok(()) => {
-                for idx in &free {
-                    self.applied.backends.remove(idx);
-                    self.applied.tunnels.remove(idx);
-                }
-                let applied = &self.applied;
-                self.ids.retain(
-                    |idx| applied.backends.contains_key(&idx),
-                    |idx| applied.services.contains_key(&idx),
-                );
-            }
-            Err(error) => error!("entries of removed backends could not be freed: {error}"),
         }
     }
 

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     config::{Backend, Service},
     datapath::FlowRecord,
-    tables::{backend_identity, identity_of, obstacle},
+    tables::{address_of, backend_identity, identity_of, obstacle},
 };
 
 /// Where a status tells of a backend index: the service's place and the backend's in it.
@@ -36,7 +36,7 @@ struct Named {
 }
 
 impl Named {
-    /// Of a flow whose backend is no longer in the configuration.
+    /// Of a flow whose backend is not in the tables any more.
     fn unknown(flow: &FlowRecord) -> Self {
         Self {
             service: String::new(),
@@ -210,19 +210,20 @@ impl Control {
         for service in &self.config.services {
             for backend in &service.backends {
                 let id = backend_identity(service, backend.address);
-                let named = Named {
-                    service: service.name.clone(),
-                    backend: backend.name.clone(),
-                    address: backend.address,
-                };
-                by_identity.insert(id, named);
+                by_identity.insert(id, (service.name.as_str(), backend.name.as_str()));
             }
         }
         (self.applied.backends.iter())
-            .filter_map(|(idx, backend)| {
-                by_identity
-                    .get(&identity_of(backend))
-                    .map(|names| (*idx, names.clone()))
+            .map(|(idx, entry)| {
+                let known = by_identity.get(&identity_of(entry));
+                // One that has left the configuration has no name any more.
+                let (service, backend) = known.copied().unwrap_or_default();
+                let named = Named {
+                    service: service.to_owned(),
+                    backend: backend.to_owned(),
+                    address: address_of(entry),
+                };
+                (*idx, named)
             })
             .collect()
     }

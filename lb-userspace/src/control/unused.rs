@@ -1,6 +1,13 @@
-//! When the entries of removed backends may be given away.
+//! When the entries of removed backends may be given away, and giving them away.
 
 use std::collections::BTreeSet;
+
+use lb_common::backend::state;
+use tokio::task::block_in_place;
+use tracing::error;
+
+use super::Control;
+use crate::{datapath::Report, tables::diff::Changes};
 
 /// Indices of removed backends that the last sweep found without flows.
 #[derive(Default)]
@@ -13,6 +20,47 @@ impl Unused {
         let free = unused.intersection(&self.0).copied().collect();
         self.0 = unused;
         free
+    }
+}
+
+impl Control {
+    /// Frees what removed backends and services leave, once no flow refers to them.
+    pub(super) fn note_report(&mut self, report: Report) {
+        let unused: BTreeSet<u32> = (self.applied.backends.iter())
+            .filter(|(_, backend)| backend.state == state::REMOVED)
+            .map(|(idx, _)| *idx)
+            // One that cannot be read is left as it is.
+            .filter(|idx| {
+                (self.datapath.backend_seen_ns(*idx)).is_ok_and(|seen| seen < report.pass_ns)
+            })
+            .collect();
+        let free = self.unused.swept(unused);
+        self.report = report;
+        if free.is_empty() {
+            return;
+        }
+        let changes = Changes {
+            backends: free.iter().map(|idx| (*idx, None)).collect(),
+            tunnels: (free.iter())
+                .filter(|idx| self.applied.tunnels.contains_key(idx))
+                .map(|idx| (*idx, None))
+                .collect(),
+            ..Changes::default()
+        };
+        match block_in_place(|| self.datapath.write(&changes)) {
+            Ok(()) => {
+                for idx in &free {
+                    self.applied.backends.remove(idx);
+                    self.applied.tunnels.remove(idx);
+                }
+                let applied = &self.applied;
+                self.ids.retain(
+                    |idx| applied.backends.contains_key(&idx),
+                    |idx| applied.services.contains_key(&idx),
+                );
+            }
+            Err(error) => error!("entries of removed backends could not be freed: {error}"),
+        }
     }
 }
 

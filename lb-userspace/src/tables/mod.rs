@@ -1,6 +1,7 @@
 //! Pure: from configuration, health and next hops to the exact contents of the maps, and from two
 //! such contents to their difference. No I/O; `datapath` writes what is decided here.
 
+mod address;
 pub mod diff;
 pub mod identity;
 pub mod ids;
@@ -23,15 +24,16 @@ use lb_common::{
     service::{Service, Settings, Timeouts, VipKey, setting},
 };
 
+pub use self::{
+    address::{address_of, words},
+    modes::{identity_of, obstacle},
+    ring::RingCache,
+};
 use self::{
     ids::Ids,
     maglev::Member,
     modes::{admit_replies, entry_identity, number, tunnel},
     ring::Ring,
-};
-pub use self::{
-    modes::{identity_of, obstacle},
-    ring::RingCache,
 };
 use crate::{
     config::{
@@ -238,18 +240,6 @@ fn add_service(
 #[must_use]
 pub fn backend_identity(service: &ServiceConfig, address: SocketAddr) -> u64 {
     identity::backend(&service.name, protocol_number(service.protocol), address)
-}
-
-/// An address in the form of the map `snat` and of backends.
-#[must_use]
-pub fn words(address: IpAddr) -> V6 {
-    match address {
-        IpAddr::V4(v4) => [u32::from_ne_bytes(v4.octets()), 0, 0, 0],
-        IpAddr::V6(v6) => {
-            let o = v6.octets();
-            [0, 4, 8, 12].map(|i| u32::from_ne_bytes([o[i], o[i + 1], o[i + 2], o[i + 3]]))
-        }
-    }
 }
 
 fn protocol_number(protocol: Protocol) -> u8 {

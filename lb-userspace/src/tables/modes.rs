@@ -75,7 +75,8 @@ pub(super) fn tunnel(
         mtu: match (next_hop, before) {
             (Some(hop), _) => hop.mtu,
             (None, Some(before)) => before.mtu,
-            (None, None) => 0,
+            // Without a way there is none that limits it.
+            (None, None) => u32::from(u16::MAX),
         },
         port_be: match service.mode {
             Mode::Gue => service.tunnel.port.to_be(),

@@ -2,7 +2,10 @@
 
 use lb_common::service::{VipKey, mode, setting};
 
-use super::{super::identity_of, *};
+use super::{
+    super::{address_of, identity_of},
+    *,
+};
 
 /// One service in this mode, with vips and backends as given, ports all 80.
 fn service(mode: &str, vips: &[&str], backends: &[&str]) -> String {
@@ -25,7 +28,7 @@ const BACKEND4: &str = "10.0.0.11:80";
 const BACKEND6: &str = "[fd00::11]:80";
 
 /// The backends that a vip's ring leads to, by address.
-fn served_by(world: &World, vip: &str) -> Vec<[u32; 4]> {
+fn served_by(world: &World, vip: &str) -> Vec<SocketAddr> {
     let vip: SocketAddr = vip.parse().expect("a vip");
     let (address, port_be) = (words(vip.ip()), vip.port().to_be());
     let (protocol, pad) = (6, 0);
@@ -51,12 +54,12 @@ fn served_by(world: &World, vip: &str) -> Vec<[u32; 4]> {
     backends.sort_unstable();
     backends.dedup();
     (backends.iter())
-        .map(|idx| world.applied.backends[idx].address)
+        .map(|idx| address_of(&world.applied.backends[idx]))
         .collect()
 }
 
-fn address(text: &str) -> [u32; 4] {
-    words(text.parse::<SocketAddr>().expect("an address").ip())
+fn address(text: &str) -> SocketAddr {
+    text.parse().expect("an address")
 }
 
 #[test]
@@ -134,6 +137,12 @@ fn outer_packets_come_from_the_prefix_or_else_from_this_host() {
     );
     assert_eq!(tunnel.version, 6);
 
+    // Where there never was a route, nothing is too big: the packet goes to the kernel.
+    let mut lost = World::new(&yaml);
+    lost.next_hops.clear();
+    lost.step();
+    assert_eq!(lost.applied.tunnels[&0].mtu, 65_535);
+
     // Without a route it stays as it was.
     world.next_hops.clear();
     world.step();
@@ -143,7 +152,7 @@ fn outer_packets_come_from_the_prefix_or_else_from_this_host() {
 
 #[test]
 fn replies_of_route_backends_are_ours_even_when_they_are_removed() {
-    let reply = hash::reply_bit([address(BACKEND4)[0]], 80_u16.to_be(), 6);
+    let reply = hash::reply_bit([words(address(BACKEND4).ip())[0]], 80_u16.to_be(), 6);
     let mut world = World::new(&service("nat", &[VIP4], &[BACKEND4]));
     world.step();
     assert!(!world.admits(reply));
