@@ -138,7 +138,12 @@ pub struct Draft<A> {
     pairs: u32,
     step: u32,
     claimed: u32,
-    pad: u32,
+    /// The source that the client's flow had before it was reset, if it is opened again by the same
+    /// packet: when that was noted, its port, its backend and its address.
+    before_ns: u64,
+    before_port_be: u32,
+    before_backend_idx: u32,
+    before_source: A,
     /// By which a half-open flow in the way is over.
     timeouts: Timeouts,
 }
@@ -150,6 +155,20 @@ fn draft<F: Family>() -> Result<&'static mut Draft<F::Address>, Reason> {
     // SAFETY: a per-CPU value, and the program is not preempted by another run of itself. `open`
     // and its callback take turns.
     Ok(unsafe { &mut *draft })
+}
+
+/// Notes the source of a flow that was reset and is about to be opened again. A backend in TIME-WAIT
+/// may refuse a reused port; the client's reset ends that, so that this port is the one which works now.
+#[inline(always)]
+pub fn note_before<F: Family>(entry: &Flow<F::Address>, now_ns: u64) {
+    if entry.state == state::RESET
+        && let Ok(draft) = draft::<F>()
+    {
+        draft.before_ns = now_ns;
+        draft.before_port_be = entry.source_port_be as u32;
+        draft.before_backend_idx = entry.backend_idx;
+        draft.before_source = entry.source.copied();
+    }
 }
 
 /// Opens a flow toward the chosen backend: claims a source port and inserts both entries. Returns
@@ -203,11 +222,20 @@ pub fn open<F: Table>(
     draft.pairs = pairs;
     draft.step = STEPS[(low % STEPS.len() as u32) as usize] % pairs;
     draft.claimed = 0;
+    if draft.before_ns == now_ns && draft.before_backend_idx == choice.backend_idx {
+        draft.before_ns = 0;
+        draft.replies_key.destination = draft.before_source.copied();
+        draft.replies_key.destination_port_be = draft.before_port_be as u16;
+        let key = &draft.replies_key;
+        let inserted = F::insert(key, hash::flow(key), &draft.replies, Some(&draft.timeouts));
+        draft.claimed = (inserted == Inserted::Yes) as u32;
+    }
+    let attempts = if draft.claimed == 0 { PORT_ATTEMPTS } else { 0 };
     // SAFETY: the callback has the signature that the helper asks for and needs no context.
     // Since kernel 5.17.
     unsafe {
         bpf_loop(
-            PORT_ATTEMPTS,
+            attempts,
             try_pair::<F> as *mut c_void,
             core::ptr::null_mut(),
             0,

@@ -12,7 +12,7 @@ use crate::{
     budget,
     family::Family,
     packet::{Segment, tcp_flag},
-    stats,
+    select, stats,
     table::{Table, part},
 };
 
@@ -84,6 +84,7 @@ pub fn advance<F: Table>(
         let orphan = !found.confirmed && twin.is_none();
         let renewed = tcp_flag::is_syn(signal.flags) && found.entry.state >= state::FIN;
         if orphan || renewed {
+            select::note_before::<F>(found.entry, now_ns);
             remove_pair::<F>(key, found);
             return Progress::Over;
         }

@@ -318,3 +318,36 @@ fn a_flow_that_lost_its_port_sends_nothing_from_it() {
         scene.backend_sends(&new, scene.by_backend(&new));
     }
 }
+
+/// Its reset has just ended the TIME-WAIT that a backend may have held for this port: another one may
+/// be refused again.
+#[test]
+fn a_client_that_resets_and_tries_again_keeps_its_port() {
+    for mut scene in Scene::both() {
+        let client = scene.client;
+        let forget = |scene: &mut Scene, connection: &Connection| {
+            for (source, destination) in scene.ways(connection) {
+                scene.rig.delete_entry(source, destination);
+            }
+        };
+        scene.rig.ports(2_000..=2_007);
+        let first = scene.open(client);
+        forget(&mut scene, &first);
+        let other = (0..1_000).find_map(|n| {
+            let other = scene.other_client(n);
+            let other = scene.open(other);
+            if other.local == first.local {
+                return Some(other);
+            }
+            forget(&mut scene, &other);
+            None
+        });
+        let other = other.expect("one of them wants that port");
+        let second = scene.open(client);
+        assert_ne!(second.local, first.local);
+        forget(&mut scene, &other);
+        let reset = scene.by_client(&second).flags(RST);
+        scene.client_sends(&second, reset);
+        assert_eq!(scene.open(client), second);
+    }
+}
