@@ -18,7 +18,9 @@ pub struct Backend {
     /// Our MAC address on that interface. The two stand in the order of an Ethernet header.
     pub local_mac: [u8; 6],
     /// Index into `services`.
-    pub service_idx: u32,
+    pub service_idx: u16,
+    /// Its share of new flows, as its ring has it.
+    pub weight: u16,
     /// First of its source addresses in `snat`.
     pub snat_first: u16,
     /// How many there are.
@@ -27,12 +29,16 @@ pub struct Backend {
     pub mode: u8,
     /// IP version of its address: 4 or 6.
     pub version: u8,
-    pub pad: [u8; 2],
+    /// IP protocol number.
+    pub protocol: u8,
+    pub pad: u8,
     /// Hash of service name, protocol and address: by it a restarted daemon knows the entry again.
     /// 0 marks a free entry.
     pub identity: u64,
     /// Since when it has this state, seconds of the Unix epoch.
-    pub since_unix: u64,
+    pub since_unix: u32,
+    /// Most flows at a time; 0 for any number.
+    pub max_flows: u32,
 }
 const _: () = assert!(size_of::<Backend>() == 64);
 
@@ -47,13 +53,16 @@ impl Backend {
         peer_mac: [0; 6],
         local_mac: [0; 6],
         service_idx: 0,
+        weight: 0,
         snat_first: 0,
         snat_count: 0,
         mode: 0,
         version: 0,
-        pad: [0; 2],
+        protocol: 0,
+        pad: 0,
         identity: 0,
         since_unix: 0,
+        max_flows: 0,
     };
 }
 

@@ -16,7 +16,7 @@ pub mod service;
 pub mod table;
 
 /// Version of everything that is pinned. It names the folder of the pins (`bpf/v<layout>`).
-pub const LAYOUT_VERSION: u32 = 4;
+pub const LAYOUT_VERSION: u32 = 5;
 
 /// Most backends over all services together: the length of the maps `backends` and
 /// `backend_stats`.

@@ -28,13 +28,45 @@ pub struct Service {
     /// Which half of the service's map in `rings` holds its ring: 0 or 1. A new ring is written into
     /// the other half, so that this one byte puts it in place.
     pub ring_half: u8,
-    pub pad: [u8; 2],
+    /// One of [`scheduler`].
+    pub scheduler: u8,
+    /// Bits of [`flag`].
+    pub flags: u8,
     /// Hash of the service's name: by it a restarted daemon knows the entry again. 0 marks a free
     /// entry.
     pub identity: u64,
     pub timeouts: Timeouts,
+    /// How long a client's backend is remembered after its last new flow, in milliseconds.
+    pub affinity_ms: u32,
+    /// Bits of an address that tell one client from another, IPv4 and IPv6.
+    pub affinity_bits4: u8,
+    pub affinity_bits6: u8,
+    pub pad: [u8; 2],
+    pub pad_line: [u64; 3],
 }
-const _: () = assert!(size_of::<Service>() == 32);
+const _: () = assert!(size_of::<Service>() == 64);
+
+/// How a new flow picks its backend.
+pub mod scheduler {
+    /// By its hash, on a weighted Maglev ring.
+    pub const MAGLEV: u8 = 1;
+    /// By turns.
+    pub const ROUND_ROBIN: u8 = 2;
+    /// By chance.
+    pub const RANDOM: u8 = 3;
+    /// Of two by chance, the one with fewer flows for its weight.
+    pub const LEAST_CONN: u8 = 4;
+}
+
+/// Flags of a service.
+pub mod flag {
+    /// Lists say which sources may open flows.
+    pub const SOURCES: u8 = 1;
+    /// New flows of a client go where its last one went.
+    pub const AFFINITY: u8 = 2;
+    /// The flows of its backends are counted as they come and go.
+    pub const COUNTED: u8 = 4;
+}
 
 /// How long a flow without packets is kept, by its state, in milliseconds.
 #[repr(C)]

@@ -103,7 +103,7 @@ pub fn is_over<F: Table>(key: &FlowKey<F::Address>, found: &Found<F>, now_ns: u6
 pub fn is_quiet<A>(flow: &Flow<A>, now_ns: u64) -> bool {
     let service = maps::BACKENDS
         .get(flow.backend_idx)
-        .and_then(|backend| maps::SERVICES.get(backend.service_idx));
+        .and_then(|backend| maps::SERVICES.get(backend.service_idx as u32));
     match service {
         // Another CPU may have noted a packet since this one read its clock.
         Some(service) => {

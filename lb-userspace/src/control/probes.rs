@@ -67,7 +67,8 @@ impl Control {
                 Probed {
                     health: Health {
                         up,
-                        since: std::time::UNIX_EPOCH + Duration::from_secs(backend.since_unix),
+                        since: std::time::UNIX_EPOCH
+                            + Duration::from_secs(u64::from(backend.since_unix)),
                     },
                     reason: "as the daemon before left it".to_owned(),
                 },

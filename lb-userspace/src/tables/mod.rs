@@ -21,7 +21,7 @@ use std::{
 use lb_common::{
     PROTOCOL_TCP, V4, V6,
     backend::{self, Backend, Tunnel},
-    service::{Service, Settings, Timeouts, VipKey, setting},
+    service::{Service, Settings, Timeouts, VipKey, scheduler, setting},
 };
 
 pub use self::{
@@ -37,7 +37,8 @@ use self::{
 };
 use crate::{
     config::{
-        Config, Mode, OnDown, Protocol, Service as ServiceConfig, Timeouts as ConfiguredTimeouts,
+        Backend as BackendConfig, Config, Mode, OnDown, Protocol, Scheduler,
+        Service as ServiceConfig, Timeouts as ConfiguredTimeouts,
     },
     net::NextHop,
 };
@@ -194,7 +195,7 @@ fn add_service(
     for backend in backends {
         let identity = backend_identity(service, backend.address);
         let backend_idx = ids.backend(entry_identity(identity, service.mode))?;
-        let mut entry = backend_entry(service, service_idx, backend.address, inputs, ids)?;
+        let mut entry = backend_entry(service, service_idx, backend, inputs, ids)?;
         if entry.state == backend::state::UP && backend.weight > 0 {
             members.push(Member {
                 backend_idx,
@@ -224,9 +225,10 @@ fn add_service(
             eligible,
             mode: number(service.mode),
             ring_half: ring.half,
-            pad: [0; 2],
+            scheduler: scheduler(service.scheduler),
             identity: service_identity,
             timeouts: timeouts(&service.timeouts),
+            ..Service::default()
         },
     );
     desired.rings.insert(service_idx, ring);
@@ -245,6 +247,12 @@ pub fn backend_identity(service: &ServiceConfig, address: SocketAddr) -> u64 {
 fn protocol_number(protocol: Protocol) -> u8 {
     match protocol {
         Protocol::Tcp => PROTOCOL_TCP,
+    }
+}
+
+fn scheduler(scheduler: Scheduler) -> u8 {
+    match scheduler {
+        Scheduler::Maglev => scheduler::MAGLEV,
     }
 }
 
@@ -279,10 +287,13 @@ fn settings(inputs: &Inputs<'_>, applied: &Tables) -> Settings {
 fn backend_entry(
     service: &ServiceConfig,
     service_idx: u32,
-    address: SocketAddr,
+    backend: &BackendConfig,
     inputs: &Inputs<'_>,
     ids: &mut Ids,
 ) -> Result<Backend, TableError> {
+    let BackendConfig {
+        address, weight, ..
+    } = *backend;
     let identity = backend_identity(service, address);
     let health = inputs.health.get(&identity);
     let next_hop = inputs.next_hops.get(&address.ip());
@@ -308,14 +319,17 @@ fn backend_entry(
         ifindex: resolved.map_or(0, |(hop, _)| hop.ifindex),
         peer_mac: resolved.map_or([0; 6], |(_, mac)| mac),
         local_mac: resolved.map_or([0; 6], |(hop, _)| hop.local_mac),
-        service_idx,
+        service_idx: u16::try_from(service_idx).expect("services are limited"),
+        weight,
         snat_first,
         snat_count,
         mode: number(service.mode),
         version: if address.is_ipv4() { 4 } else { 6 },
-        pad: [0; 2],
+        protocol: protocol_number(service.protocol),
+        pad: 0,
         identity: entry_identity(identity, service.mode),
         since_unix: health.map_or(0, |health| unix_seconds(health.since)),
+        max_flows: 0,
     })
 }
 
@@ -338,7 +352,7 @@ fn removed(before: &Backend, config: &Config, ids: &Ids) -> Backend {
         service.on_down == OnDown::Keep
             && [Family::Inet, Family::Inet6].iter().any(|family| {
                 ids.known_service(identity::service(&service.name, *family))
-                    == Some(before.service_idx)
+                    == Some(u32::from(before.service_idx))
             })
     });
     let already = before.state == backend::state::REMOVED;
@@ -377,7 +391,9 @@ fn admit_vip(tables: &mut Tables, vip: SocketAddr, protocol: u8, service_idx: u3
     }
 }
 
-fn unix_seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+/// Until the year 2106.
+fn unix_seconds(time: SystemTime) -> u32 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| {
+        u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
+    })
 }

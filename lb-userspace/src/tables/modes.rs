@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use lb_common::{
-    PROTOCOL_TCP, V6,
+    V6,
     backend::{Backend, Tunnel},
     service::{Settings, mode},
 };
@@ -109,8 +109,8 @@ pub(super) fn admit_replies(settings: &mut Settings, backend: &Backend) {
         return;
     }
     if backend.version == 4 {
-        settings.admit_route([backend.address[0]], backend.port_be, PROTOCOL_TCP);
+        settings.admit_route([backend.address[0]], backend.port_be, backend.protocol);
     } else {
-        settings.admit_route(backend.address, backend.port_be, PROTOCOL_TCP);
+        settings.admit_route(backend.address, backend.port_be, backend.protocol);
     }
 }

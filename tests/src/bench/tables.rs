@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use lb_common::{
+    PROTOCOL_TCP,
     backend::{Backend, Tunnel, flows as backend_flows, state as backend_state},
     flow::{flag, side, state},
     service::mode,
@@ -154,7 +155,8 @@ pub fn rig(sizes: Capacity, established: u32, flows: Flows) -> Rig {
                     ifindex: INGRESS,
                     peer_mac: PEER,
                     local_mac: BACK,
-                    service_idx,
+                    service_idx: service_idx as u16,
+                    weight: 1,
                     snat_first: service_idx as u16,
                     snat_count: 1,
                     mode: mode::NAT,
@@ -163,9 +165,9 @@ pub fn rig(sizes: Capacity, established: u32, flows: Flows) -> Rig {
                     } else {
                         6
                     },
-                    pad: [0; 2],
+                    protocol: PROTOCOL_TCP,
                     identity: u64::from(first + number) + 1,
-                    since_unix: 0,
+                    ..Backend::FREE
                 },
             );
             rig.tunnel(first + number, tunnel(family));

@@ -16,7 +16,7 @@ use lb_common::{
     backend::{Backend, BackendStats, Tunnel},
     names,
     reason::Reason,
-    service::{Service, Settings, Timeouts, VipKey, mode, setting},
+    service::{Service, Settings, VipKey, mode, scheduler, setting},
 };
 
 use super::{
@@ -79,10 +79,9 @@ impl Rig {
         let service = Service {
             eligible,
             mode: mode::NAT,
-            ring_half: 0,
-            pad: [0; 2],
+            scheduler: scheduler::MAGLEV,
             identity: 1 + u64::from(service_idx),
-            timeouts: Timeouts::default(),
+            ..Service::default()
         };
         services
             .set(service_idx, service, 0)

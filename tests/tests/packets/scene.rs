@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use lb_common::{
+    PROTOCOL_TCP,
     backend::{Backend, flows, state as backend_state},
     flow::{flag, side, state},
     reason::Reason,
@@ -312,14 +313,14 @@ pub fn backend_at(address: SocketAddr, backend_idx: u32) -> Backend {
         ifindex: INGRESS,
         peer_mac: backend_mac(backend_idx),
         local_mac: BACK,
-        service_idx: 0,
+        weight: 1,
         snat_first: 0,
         snat_count: 1,
         mode: mode::NAT,
         version: if address.is_ipv4() { 4 } else { 6 },
-        pad: [0; 2],
+        protocol: PROTOCOL_TCP,
         identity: 1 + u64::from(backend_idx),
-        since_unix: 0,
+        ..Backend::FREE
     }
 }
 
