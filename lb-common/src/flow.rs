@@ -130,13 +130,15 @@ impl<A: Copy> Flow<A> {
     }
 }
 
-/// Life cycle of a TCP flow.
+/// Life cycle of a flow; the first three also of UDP.
 pub mod state {
-    /// A SYN of the client was forwarded.
+    /// The client's first packet was forwarded.
     pub const HALF_OPEN: u8 = 1;
     /// The backend's SYN-ACK was seen.
     pub const SYN_ACKED: u8 = 2;
-    /// The client acknowledged the SYN-ACK.
+    /// The same of UDP: a datagram of the backend was seen.
+    pub const ANSWERED: u8 = SYN_ACKED;
+    /// The client acknowledged the SYN-ACK; over UDP, it sent again after the answer.
     pub const ESTABLISHED: u8 = 3;
     /// One end sent FIN.
     pub const FIN: u8 = 4;

@@ -116,9 +116,9 @@ pub const PROTOCOL_UDP: u8 = 17;
 pub enum Budgeted {
     /// Sending a reset.
     Reset,
-    /// Confirming a flow of which only the client's packets are seen: nothing proves that they come
-    /// from where they say.
-    OneWayFlow,
+    /// Confirming a flow when nothing proves that the client's packets come from where they say: those
+    /// of which only these packets are seen, and all of UDP.
+    UnprovenFlow,
 }
 
 impl Budgeted {
@@ -131,7 +131,7 @@ impl Budgeted {
     pub const fn per_second(self) -> u64 {
         match self {
             Self::Reset => 10_000,
-            Self::OneWayFlow => 50_000,
+            Self::UnprovenFlow => 50_000,
         }
     }
 }

@@ -52,8 +52,8 @@ macro_rules! reasons {
 reasons! {
     /// Neither IPv4 nor IPv6, or carries a VLAN tag.
     NotIp = "not_ip", Pass;
-    /// Not TCP.
-    NotTcp = "not_tcp", Pass;
+    /// Neither TCP nor UDP.
+    OtherProtocol = "other_protocol", Pass;
     /// Too short for the headers it announces.
     Truncated = "truncated", Pass;
     /// For no vip and of no flow.
@@ -73,6 +73,8 @@ reasons! {
     TooBig = "too_big", Drop;
     /// Mode `route`: the client's address and port already lead to this backend by another vip.
     FlowConflict = "flow_conflict", Drop;
+    /// The service has no backend up, and UDP has no reset.
+    Unanswered = "unanswered", Drop;
     /// No source port toward the backend is free.
     PortsExhausted = "ports_exhausted", Drop;
     /// A map refused an entry that it should have taken.

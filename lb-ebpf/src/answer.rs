@@ -33,12 +33,12 @@ fn try_reset(ctx: &XdpContext) -> Result<(), Reason> {
     let frame = Frame::new(ctx)?;
     let length = match frame.ethernet.ethertype_be {
         ETHERTYPE_IPV4_BE => {
-            let segment = frame.ipv4()?;
+            let segment = frame.ipv4::<Tcp>()?;
             let answer = Answer::to(&segment)?;
             answer.write4(ctx)?
         }
         ETHERTYPE_IPV6_BE => {
-            let segment = frame.ipv6()?;
+            let segment = frame.ipv6::<Tcp>()?;
             let answer = Answer::to(&segment)?;
             answer.write6(ctx)?
         }
@@ -70,7 +70,7 @@ struct Answer<A> {
 
 impl<A: Address> Answer<A> {
     #[inline(always)]
-    fn to<F: Family<Address = A>>(segment: &Segment<'_, F>) -> Result<Self, Reason> {
+    fn to<F: Family<Address = A>>(segment: &Segment<'_, F, Tcp>) -> Result<Self, Reason> {
         if segment.has(tcp_flag::RST) {
             return Err(Reason::RstForRst);
         }
@@ -78,20 +78,20 @@ impl<A: Address> Answer<A> {
             return Err(Reason::RstLimited);
         }
         let (sequence_be, acknowledgement_be, flags) = if segment.has(tcp_flag::ACK) {
-            (segment.tcp.acknowledgement_be, 0, tcp_flag::RST)
+            (segment.transport.acknowledgement_be, 0, tcp_flag::RST)
         } else {
             // SYN and FIN take one sequence number each (RFC 9293, section 3.4).
             let length = segment.payload
                 + segment.has(tcp_flag::SYN) as u32
                 + segment.has(tcp_flag::FIN) as u32;
-            let next = u32::from_be(segment.tcp.sequence_be).wrapping_add(length);
+            let next = u32::from_be(segment.transport.sequence_be).wrapping_add(length);
             (0, next.to_be(), tcp_flag::RST | tcp_flag::ACK)
         };
         Ok(Self {
             source: segment.ip.destination(),
             destination: segment.ip.source(),
-            source_port_be: segment.tcp.destination_port_be,
-            destination_port_be: segment.tcp.source_port_be,
+            source_port_be: segment.transport.destination_port_be,
+            destination_port_be: segment.transport.source_port_be,
             sequence_be,
             acknowledgement_be,
             flags,

@@ -5,6 +5,7 @@ use lb_common::{
     Address, V4, V6,
     backend::Backend,
     flow::FlowKey,
+    reason::Reason,
     service::VipKey,
     table::{Entries, Head},
 };
@@ -12,15 +13,17 @@ use lb_common::{
 use crate::{
     flow::Copies,
     maps,
-    packet::{IpHeader, Ipv4, Ipv6},
+    packet::{Frame, IpHeader, Ipv4, Ipv6, Segment, Transport},
     select::Draft,
 };
 
 /// An address family.
-pub trait Family: 'static {
+pub trait Family: Sized + 'static {
     type Address: Address;
     type Header: IpHeader<Address = Self::Address>;
 
+    /// The segment of this protocol in a frame.
+    fn segment<T: Transport>(frame: Frame<'_>) -> Result<Segment<'_, Self, T>, Reason>;
     fn vips() -> &'static HashMap<VipKey<Self::Address>, u32>;
     /// Head and entries of the flow table's bucket with this index.
     fn head(bucket_idx: u32) -> Option<*mut Head>;
@@ -44,6 +47,11 @@ pub enum Inet6 {}
 impl Family for Inet {
     type Address = V4;
     type Header = Ipv4;
+
+    #[inline(always)]
+    fn segment<T: Transport>(frame: Frame<'_>) -> Result<Segment<'_, Self, T>, Reason> {
+        frame.ipv4()
+    }
 
     #[inline(always)]
     fn vips() -> &'static HashMap<VipKey<V4>, u32> {
@@ -89,6 +97,11 @@ impl Family for Inet {
 impl Family for Inet6 {
     type Address = V6;
     type Header = Ipv6;
+
+    #[inline(always)]
+    fn segment<T: Transport>(frame: Frame<'_>) -> Result<Segment<'_, Self, T>, Reason> {
+        frame.ipv6()
+    }
 
     #[inline(always)]
     fn vips() -> &'static HashMap<VipKey<V6>, u32> {

@@ -3,12 +3,14 @@
 //! Confirmed entries are changed in place, without locks. Both directions of a flow may pass on two
 //! CPUs at once; each writes its own entry, and what one writes into its twin (state, next hop) are
 //! single bytes or values that the next packet writes again. Half-open entries are read and written
-//! as copies. [`life`] tells what each segment does to a flow's state.
+//! as copies. [`life`] tells what each packet does to a flow's state.
 
 mod life;
+mod tcp;
+mod udp;
 
 use lb_common::{
-    Address as _, PROTOCOL_TCP,
+    Address as _,
     flow::{Flow, FlowKey, flag, side, state},
     hash,
     reason::Reason,
@@ -17,11 +19,11 @@ use lb_common::{
 use crate::{
     family::Family,
     maps,
-    packet::{Segment, copy_mac, same_mac},
+    packet::{Segment, Transport, copy_mac, same_mac},
     table::{Inserted, Table, part},
 };
 
-pub use self::life::{Progress, Signal, advance, advance_one_way, is_steady};
+pub use self::life::{Life, Progress};
 
 /// An entry, and of which kind it is.
 pub struct Found<F: Family> {
@@ -122,14 +124,14 @@ fn copies<F: Table>() -> Option<&'static mut Copies<F::Address>> {
 
 /// The key of an entry's twin.
 #[inline(always)]
-fn twin_key<F: Table>(found: &Found<F>) -> Option<&'static FlowKey<F::Address>> {
+fn twin_key<F: Table>(found: &Found<F>, protocol: u32) -> Option<&'static FlowKey<F::Address>> {
     let key = &mut copies::<F>()?.twin_key;
     let entry = &*found.entry;
     key.source = entry.destination.copied();
     key.destination = entry.source.copied();
     key.source_port_be = entry.destination_port_be;
     key.destination_port_be = entry.source_port_be;
-    key.protocol = PROTOCOL_TCP as u32;
+    key.protocol = protocol;
     Some(key)
 }
 
@@ -157,7 +159,7 @@ fn twin<F: Table>(key: &FlowKey<F::Address>, found: &Found<F>) -> Option<Twin<F>
     if found.is_one_way() {
         return None;
     }
-    let twin_key = twin_key(found)?;
+    let twin_key = twin_key(found, key.protocol)?;
     let twin_hash = hash::flow(twin_key);
     let position = F::find(twin_key, twin_hash)?;
     let confirmed = position.is_confirmed();
@@ -170,14 +172,11 @@ fn twin<F: Table>(key: &FlowKey<F::Address>, found: &Found<F>) -> Option<Twin<F>
         }
         copy
     };
-    entry
-        .twin_key(PROTOCOL_TCP as u32)
-        .same(key)
-        .then_some(Twin {
-            key: twin_key,
-            entry,
-            confirmed,
-        })
+    entry.twin_key(key.protocol).same(key).then_some(Twin {
+        key: twin_key,
+        entry,
+        confirmed,
+    })
 }
 
 /// Notes that a packet of the flow passed, and keeps what it changed.
@@ -216,8 +215,8 @@ pub fn reset<F: Table>(key: &FlowKey<F::Address>, found: &mut Found<F>) {
 /// Notes the next hop that the client's packets come by, for those that go back to it. Both lie in
 /// the entry at hand, so that the twin is looked up only when they change.
 #[inline(always)]
-pub fn learn_next_hop<F: Table>(
-    segment: &Segment<'_, F>,
+pub fn learn_next_hop<F: Table, T: Transport>(
+    segment: &Segment<'_, F, T>,
     key: &FlowKey<F::Address>,
     found: &mut Found<F>,
     ifindex: u32,

@@ -11,7 +11,7 @@ use lb_common::{
 use crate::{
     family::Family,
     maps,
-    packet::{Ethernet, IpHeader as _, Segment, copy_mac},
+    packet::{Ethernet, IpHeader as _, Segment, Transport, copy_mac},
     rewrite::Readdress,
     tunnel,
 };
@@ -20,10 +20,10 @@ use crate::{
 /// packet goes to the kernel, which resolves it and forwards; it also takes the hop off, so that
 /// is not done here.
 #[inline(always)]
-pub fn to_backend<F: Readdress>(
+pub fn to_backend<F: Readdress, T: Transport>(
     ctx: &XdpContext,
     settings: &Settings,
-    segment: &mut Segment<'_, F>,
+    segment: &mut Segment<'_, F, T>,
     backend: &Backend,
 ) -> Result<u32, Reason> {
     if backend.ifindex == 0 {
@@ -36,7 +36,10 @@ pub fn to_backend<F: Readdress>(
 
 /// The way to such a backend can be taken: a hop is left, which mode `dsr` does not need.
 #[inline(always)]
-pub fn can_go<F: Family>(segment: &Segment<'_, F>, backend: &Backend) -> Result<(), Reason> {
+pub fn can_go<F: Family, T: Transport>(
+    segment: &Segment<'_, F, T>,
+    backend: &Backend,
+) -> Result<(), Reason> {
     if backend.mode == mode::DSR {
         if backend.ifindex == 0 {
             return Err(Reason::BackendUnresolved);
@@ -49,9 +52,9 @@ pub fn can_go<F: Family>(segment: &Segment<'_, F>, backend: &Backend) -> Result<
 
 /// Toward a backend that answers its clients itself: as it is, or wrapped. `key_hash` is the flow's.
 #[inline(always)]
-pub fn past_us<F: Readdress>(
+pub fn past_us<F: Readdress, T: Transport>(
     ctx: &XdpContext,
-    segment: &mut Segment<'_, F>,
+    segment: &mut Segment<'_, F, T>,
     (backend_idx, backend): (u32, &Backend),
     key_hash: u64,
 ) -> Result<u32, Reason> {
@@ -70,10 +73,10 @@ pub fn past_us<F: Readdress>(
 
 /// Toward the client, by the next hop learned from its packets.
 #[inline(always)]
-pub fn to_client<F: Readdress>(
+pub fn to_client<F: Readdress, T: Transport>(
     ctx: &XdpContext,
     settings: &Settings,
-    segment: &mut Segment<'_, F>,
+    segment: &mut Segment<'_, F, T>,
     flow: &Flow<F::Address>,
 ) -> u32 {
     F::decrement_hops(segment.ip);

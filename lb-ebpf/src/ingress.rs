@@ -13,9 +13,10 @@ use lb_common::{
 };
 
 use crate::{
-    flow::{self, Found, Progress, Signal},
+    family::{Inet, Inet6},
+    flow::{self, Found, Life, Progress},
     forward, maps,
-    packet::{ETHERTYPE_IPV4_BE, ETHERTYPE_IPV6_BE, Frame, IpHeader as _, Segment, tcp_flag},
+    packet::{ETHERTYPE_IPV4_BE, ETHERTYPE_IPV6_BE, Frame, IpHeader as _, Segment, Tcp, Udp},
     rewrite::{self, Readdress},
     select, stats,
     table::Table,
@@ -28,59 +29,36 @@ const UNKNOWN: u32 = u32::MAX;
 const ONE_WAY: u32 = 1 << 30;
 
 /// What becomes of a frame: an XDP action, or the reason why it was not forwarded.
-///
-/// Known flows and the kinds of new ones have functions of their own, which all read the headers: one
-/// frame of the stack of 512 bytes would not hold what they need, and most packets are of known flows.
 #[inline(always)]
 pub fn handle(ctx: &XdpContext) -> Result<u32, Reason> {
     let ethertype_be = Frame::new(ctx)?.ethernet.ethertype_be;
     match ethertype_be {
-        ETHERTYPE_IPV4_BE => match known4(ctx)? {
-            UNKNOWN => match new4(ctx)? {
-                one_way if one_way >= ONE_WAY => one_way4(ctx, one_way - ONE_WAY),
-                verdict => Ok(verdict),
-            },
-            verdict => Ok(verdict),
-        },
-        ETHERTYPE_IPV6_BE => match known6(ctx)? {
-            UNKNOWN => match new6(ctx)? {
-                one_way if one_way >= ONE_WAY => one_way6(ctx, one_way - ONE_WAY),
-                verdict => Ok(verdict),
-            },
-            verdict => Ok(verdict),
-        },
+        ETHERTYPE_IPV4_BE => over::<Inet>(ctx),
+        ETHERTYPE_IPV6_BE => over::<Inet6>(ctx),
         _ => Err(Reason::NotIp),
     }
 }
 
-#[inline(never)]
-fn known4(ctx: &XdpContext) -> Result<u32, Reason> {
-    known(ctx, Frame::new(ctx)?.ipv4()?)
+/// TCP is asked for first, so that it pays nothing for UDP.
+#[inline(always)]
+fn over<F: Readdress + Table>(ctx: &XdpContext) -> Result<u32, Reason> {
+    match way::<F, Tcp>(ctx) {
+        Err(Reason::OtherProtocol) => way::<F, Udp>(ctx),
+        done => done,
+    }
 }
 
-#[inline(never)]
-fn known6(ctx: &XdpContext) -> Result<u32, Reason> {
-    known(ctx, Frame::new(ctx)?.ipv6()?)
-}
-
-#[inline(never)]
-fn new4(ctx: &XdpContext) -> Result<u32, Reason> {
-    new(ctx, Frame::new(ctx)?.ipv4()?)
-}
-
-#[inline(never)]
-fn new6(ctx: &XdpContext) -> Result<u32, Reason> {
-    new(ctx, Frame::new(ctx)?.ipv6()?)
-}
-
-#[inline(never)]
-fn one_way4(ctx: &XdpContext, service_idx: u32) -> Result<u32, Reason> {
-    new_one_way(ctx, Frame::new(ctx)?.ipv4()?, service_idx)
-}
-
-#[inline(never)]
-fn one_way6(ctx: &XdpContext, service_idx: u32) -> Result<u32, Reason> {
-    new_one_way(ctx, Frame::new(ctx)?.ipv6()?, service_idx)
+/// Known flows and the kinds of new ones have functions of their own, which all read the headers: one
+/// frame of the stack of 512 bytes would not hold what they need, and most packets are of known flows.
+#[inline(always)]
+fn way<F: Readdress + Table, T: Life>(ctx: &XdpContext) -> Result<u32, Reason> {
+    match known::<F, T>(ctx)? {
+        UNKNOWN => match new::<F, T>(ctx)? {
+            one_way if one_way >= ONE_WAY => new_one_way::<F, T>(ctx, one_way - ONE_WAY),
+            verdict => Ok(verdict),
+        },
+        verdict => Ok(verdict),
+    }
 }
 
 /// Nanoseconds of `CLOCK_MONOTONIC` at the kernel's tick, which is enough for timers of seconds, at
@@ -99,11 +77,9 @@ fn in_memory<A>(key: &FlowKey<A>) -> &FlowKey<A> {
 }
 
 /// A segment that may belong to a known flow, or else to none of ours.
-#[inline(always)]
-fn known<F: Readdress + Table>(
-    ctx: &XdpContext,
-    mut segment: Segment<'_, F>,
-) -> Result<u32, Reason> {
+#[inline(never)]
+fn known<F: Readdress + Table, T: Life>(ctx: &XdpContext) -> Result<u32, Reason> {
+    let mut segment = F::segment::<T>(Frame::new(ctx)?)?;
     let settings = maps::SETTINGS.get(0).ok_or(Reason::TableError)?;
     let key = &segment.key();
     if !select::can_be_ours(settings, key) {
@@ -124,9 +100,10 @@ fn known<F: Readdress + Table>(
     follow(ctx, settings, &mut segment, key, found, now_ns)
 }
 
-/// A segment of no known flow: a SYN for a vip opens one.
-#[inline(always)]
-fn new<F: Readdress + Table>(ctx: &XdpContext, mut segment: Segment<'_, F>) -> Result<u32, Reason> {
+/// A segment of no known flow: one for a vip may open one.
+#[inline(never)]
+fn new<F: Readdress + Table, T: Life>(ctx: &XdpContext) -> Result<u32, Reason> {
+    let mut segment = F::segment::<T>(Frame::new(ctx)?)?;
     let settings = maps::SETTINGS.get(0).ok_or(Reason::TableError)?;
     let key = &segment.key();
     let service_idx = select::service::<F>(key).ok_or(Reason::NotOurs)?;
@@ -137,10 +114,10 @@ fn new<F: Readdress + Table>(ctx: &XdpContext, mut segment: Segment<'_, F>) -> R
     if mode::is_one_way(service.mode) {
         return Ok(ONE_WAY + service_idx);
     }
-    if !segment.is_syn() {
+    if !T::opens(&segment) {
         return Err(Reason::NoFlow);
     }
-    let choice = select::backend(service_idx, service, hash::flow(key))?;
+    let choice = select::backend(service_idx, service, hash::flow(key)).map_err(T::refusal)?;
     let key = in_memory(key);
     if segment.ip.hop_limit() <= 1 {
         return Err(Reason::TtlExpired);
@@ -154,15 +131,15 @@ fn new<F: Readdress + Table>(ctx: &XdpContext, mut segment: Segment<'_, F>) -> R
 
 /// The same where backends answer their clients themselves. Any segment may belong to a flow that
 /// another balancer opened: it goes where the ring says.
-#[inline(always)]
-fn new_one_way<F: Readdress + Table>(
+#[inline(never)]
+fn new_one_way<F: Readdress + Table, T: Life>(
     ctx: &XdpContext,
-    mut segment: Segment<'_, F>,
     service_idx: u32,
 ) -> Result<u32, Reason> {
+    let mut segment = F::segment::<T>(Frame::new(ctx)?)?;
     let key = &segment.key();
     let service = maps::SERVICES.get(service_idx).ok_or(Reason::TableError)?;
-    let choice = select::backend(service_idx, service, hash::flow(key))?;
+    let choice = select::backend(service_idx, service, hash::flow(key)).map_err(T::refusal)?;
     let key = in_memory(key);
     forward::can_go(&segment, choice.backend)?;
     tunnel::fits(ctx, choice.backend_idx, choice.backend)?;
@@ -173,42 +150,25 @@ fn new_one_way<F: Readdress + Table>(
     forward::past_us(ctx, &mut segment, backend, choice.hash)
 }
 
-/// What becomes of a segment whose flow's backend is gone: a SYN stands alone (true) and goes to
-/// another one, a reset is forwarded, anything else is answered with one.
-#[inline(always)]
-fn give_up<F: Table>(
-    segment: &Segment<'_, F>,
-    key: &FlowKey<F::Address>,
-    found: &mut Found<F>,
-) -> Result<bool, Reason> {
-    if segment.is_syn() && found.entry.side == side::CLIENT {
-        flow::remove_pair::<F>(key, found);
-        return Ok(true);
-    }
-    if !segment.has(tcp_flag::RST) {
-        flow::reset::<F>(key, found);
-        return Err(Reason::BackendDown);
-    }
-    Ok(false)
-}
-
 /// A segment of a known flow whose backend answers the client itself.
 #[inline(always)]
-fn follow_one_way<F: Readdress + Table>(
+fn follow_one_way<F: Readdress + Table, T: Life>(
     ctx: &XdpContext,
-    segment: &mut Segment<'_, F>,
+    segment: &mut Segment<'_, F, T>,
     key: &FlowKey<F::Address>,
     mut found: Found<F>,
     now_ns: u64,
 ) -> Result<u32, Reason> {
     let backend_idx = found.entry.backend_idx;
     let backend = maps::BACKENDS.get(backend_idx).ok_or(Reason::TableError)?;
-    if backend.flows == backend::flows::RESET && give_up(segment, key, &mut found)? {
+    if backend.flows == backend::flows::RESET
+        && T::give_up(segment, key, &mut found)? == Progress::Over
+    {
         return Ok(UNKNOWN);
     }
     forward::can_go(segment, backend)?;
-    if !flow::is_steady(segment, &found)
-        && flow::advance_one_way(&Signal::of(segment), key, &mut found, now_ns) == Progress::Over
+    if !T::is_steady(segment, &found)
+        && T::advance_one_way(segment, key, &mut found, now_ns) == Progress::Over
     {
         return Ok(UNKNOWN);
     }
@@ -219,10 +179,10 @@ fn follow_one_way<F: Readdress + Table>(
 
 /// A segment of a known flow. [`UNKNOWN`]: the flow is over, and the segment stands alone.
 #[inline(always)]
-fn follow<F: Readdress + Table>(
+fn follow<F: Readdress + Table, T: Life>(
     ctx: &XdpContext,
     settings: &Settings,
-    segment: &mut Segment<'_, F>,
+    segment: &mut Segment<'_, F, T>,
     key: &FlowKey<F::Address>,
     mut found: Found<F>,
     now_ns: u64,
@@ -230,7 +190,9 @@ fn follow<F: Readdress + Table>(
     let backend = maps::BACKENDS
         .get(found.entry.backend_idx)
         .ok_or(Reason::TableError)?;
-    if backend.flows == backend::flows::RESET && give_up(segment, key, &mut found)? {
+    if backend.flows == backend::flows::RESET
+        && T::give_up(segment, key, &mut found)? == Progress::Over
+    {
         return Ok(UNKNOWN);
     }
     if segment.ip.hop_limit() <= 1 {
@@ -240,8 +202,8 @@ fn follow<F: Readdress + Table>(
     if from == side::CLIENT {
         flow::learn_next_hop(segment, key, &mut found, ctx.ingress_ifindex() as u32);
     }
-    if !flow::is_steady(segment, &found)
-        && flow::advance(&Signal::of(segment), key, &mut found, now_ns) == Progress::Over
+    if !T::is_steady(segment, &found)
+        && T::advance(segment, key, &mut found, now_ns) == Progress::Over
     {
         return Ok(UNKNOWN);
     }

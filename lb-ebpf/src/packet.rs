@@ -5,38 +5,21 @@
 //! instructions of eBPF have no alignment on the machines that JIT them to plain loads (x86-64,
 //! arm64), and reading bytes instead would triple the loads of an IPv6 address.
 
+mod transport;
+
 use core::marker::PhantomData;
 
 use aya_ebpf::programs::XdpContext;
-use lb_common::{Address, PROTOCOL_TCP, V4, V6, flow::FlowKey, reason::Reason};
+use lb_common::{Address, V4, V6, flow::FlowKey, reason::Reason};
 
+pub use self::transport::{Tcp, Transport, Udp, tcp_flag};
 use crate::family::{Family, Inet, Inet6};
 
 pub const ETHERTYPE_IPV4_BE: u16 = 0x0800_u16.to_be();
 pub const ETHERTYPE_IPV6_BE: u16 = 0x86dd_u16.to_be();
 
-/// TCP flags (RFC 9293, section 3.1).
-pub mod tcp_flag {
-    pub const FIN: u8 = 0x01;
-    pub const SYN: u8 = 0x02;
-    pub const RST: u8 = 0x04;
-    pub const ACK: u8 = 0x10;
-
-    /// Opens a connection: SYN without ACK, RST or FIN.
-    #[inline(always)]
-    pub const fn is_syn(flags: u8) -> bool {
-        flags & (SYN | ACK | RST | FIN) == SYN
-    }
-
-    /// Answers a SYN.
-    #[inline(always)]
-    pub const fn is_syn_ack(flags: u8) -> bool {
-        flags & (SYN | ACK | RST) == SYN | ACK
-    }
-}
-
 /// Extension headers that are walked before giving up (RFC 8200, section 4.1 names six kinds, of
-/// which these are the ones that may stand before TCP).
+/// which these are the ones that may stand before TCP or UDP).
 const MAX_EXTENSION_HEADERS: usize = 4;
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
@@ -78,27 +61,6 @@ pub struct Ipv6 {
     pub hop_limit: u8,
     pub source: V6,
     pub destination: V6,
-}
-
-#[repr(C)]
-pub struct Tcp {
-    pub source_port_be: u16,
-    pub destination_port_be: u16,
-    pub sequence_be: u32,
-    pub acknowledgement_be: u32,
-    pub data_offset: u8,
-    pub flags: u8,
-    pub window_be: u16,
-    pub checksum_be: u16,
-    pub urgent_be: u16,
-}
-
-#[repr(C)]
-pub struct Udp {
-    pub source_port_be: u16,
-    pub destination_port_be: u16,
-    pub length_be: u16,
-    pub checksum_be: u16,
 }
 
 /// Generic UDP Encapsulation, variant 0 (draft-ietf-intarea-gue, section 3).
@@ -179,12 +141,12 @@ pub struct Frame<'a> {
     pub ethernet: &'a mut Ethernet,
 }
 
-/// A TCP segment: its headers are within the frame.
-pub struct Segment<'a, F: Family> {
+/// A TCP segment or UDP datagram: its headers are within the frame.
+pub struct Segment<'a, F: Family, T> {
     pub ethernet: &'a mut Ethernet,
     pub ip: &'a mut F::Header,
-    pub tcp: &'a mut Tcp,
-    /// Bytes of TCP payload, by the length fields.
+    pub transport: &'a mut T,
+    /// Bytes behind the transport header, by the length fields.
     pub payload: u32,
     /// It is the first fragment of its datagram.
     pub fragment: bool,
@@ -202,37 +164,37 @@ impl<'a> Frame<'a> {
         })
     }
 
-    /// The IPv4 TCP segment in it.
+    /// The segment of this protocol in it, over IPv4.
     #[inline(always)]
-    pub fn ipv4(self) -> Result<Segment<'a, Inet>, Reason> {
+    pub fn ipv4<T: Transport>(self) -> Result<Segment<'a, Inet, T>, Reason> {
         let ip: &mut Ipv4 = view(self.ctx, size_of::<Ethernet>())?;
         let header_length = (ip.version_ihl & 0x0f) as usize * 4;
         if ip.version_ihl >> 4 != 4 || header_length < size_of::<Ipv4>() {
             return Err(Reason::Truncated);
         }
-        if ip.protocol != PROTOCOL_TCP {
-            return Err(Reason::NotTcp);
+        if ip.protocol != T::PROTOCOL {
+            return Err(Reason::OtherProtocol);
         }
         if ip.fragment_be & FRAGMENT_OFFSET_MASK_BE != 0 {
             return Err(Reason::LaterFragment);
         }
-        let tcp: &mut Tcp = view(self.ctx, size_of::<Ethernet>() + header_length)?;
+        let transport: &mut T = view(self.ctx, size_of::<Ethernet>() + header_length)?;
         let frame_length = self.ctx.data_end() - self.ctx.data();
         let ip_length = u16::from_be(ip.total_length_be) as u32;
         Ok(Segment {
-            payload: payload(tcp, header_length as u32, ip_length, frame_length)?,
+            payload: payload(transport, header_length as u32, ip_length, frame_length)?,
             fragment: ip.fragment_be & FRAGMENT_MASK_BE != 0,
             frame_length,
             ethernet: self.ethernet,
             ip,
-            tcp,
+            transport,
             family: PhantomData,
         })
     }
 
-    /// The IPv6 TCP segment in it, behind a bounded number of extension headers.
+    /// The segment of this protocol in it, over IPv6, behind a bounded number of extension headers.
     #[inline(always)]
-    pub fn ipv6(self) -> Result<Segment<'a, Inet6>, Reason> {
+    pub fn ipv6<T: Transport>(self) -> Result<Segment<'a, Inet6, T>, Reason> {
         let ip: &mut Ipv6 = view(self.ctx, size_of::<Ethernet>())?;
         if u32::from_be(ip.version_class_label_be) >> 28 != 6 {
             return Err(Reason::Truncated);
@@ -263,48 +225,50 @@ impl<'a> Frame<'a> {
                 _ => break,
             }
         }
-        if next != PROTOCOL_TCP {
-            return Err(Reason::NotTcp);
+        if next != T::PROTOCOL {
+            return Err(Reason::OtherProtocol);
         }
-        let tcp: &mut Tcp = view(self.ctx, first + extensions)?;
+        let transport: &mut T = view(self.ctx, first + extensions)?;
         let frame_length = self.ctx.data_end() - self.ctx.data();
-        let before_tcp = (size_of::<Ipv6>() + extensions) as u32;
+        let before = (size_of::<Ipv6>() + extensions) as u32;
         let ip_length = size_of::<Ipv6>() as u32 + u16::from_be(ip.payload_length_be) as u32;
         Ok(Segment {
-            payload: payload(tcp, before_tcp, ip_length, frame_length)?,
+            payload: payload(transport, before, ip_length, frame_length)?,
             fragment,
             frame_length,
             ethernet: self.ethernet,
             ip,
-            tcp,
+            transport,
             family: PhantomData,
         })
     }
 }
 
-impl<F: Family> Segment<'_, F> {
+impl<F: Family, T: Transport> Segment<'_, F, T> {
     /// The 5-tuple as it arrived.
     #[inline(always)]
     pub fn key(&self) -> FlowKey<F::Address> {
         FlowKey {
             source: self.ip.source(),
             destination: self.ip.destination(),
-            source_port_be: self.tcp.source_port_be,
-            destination_port_be: self.tcp.destination_port_be,
-            protocol: PROTOCOL_TCP as u32,
+            source_port_be: self.transport.source_port_be(),
+            destination_port_be: self.transport.destination_port_be(),
+            protocol: T::PROTOCOL as u32,
         }
     }
+}
 
+impl<F: Family> Segment<'_, F, Tcp> {
     /// Any of these [`tcp_flag`]s is set.
     #[inline(always)]
     pub fn has(&self, flags: u8) -> bool {
-        self.tcp.flags & flags != 0
+        self.transport.flags & flags != 0
     }
 
     /// It opens a connection.
     #[inline(always)]
     pub fn is_syn(&self) -> bool {
-        tcp_flag::is_syn(self.tcp.flags)
+        tcp_flag::is_syn(self.transport.flags)
     }
 }
 
@@ -332,19 +296,21 @@ pub fn same_mac(a: &[u8; 6], b: &[u8; 6]) -> bool {
     a[0] == b[0] && a[1] == b[1] && a[2] == b[2]
 }
 
-/// Bytes of TCP payload. The lengths that IP and TCP announce must fit each other and the frame: a
+/// Bytes of payload. The lengths that IP and transport announce must fit each other and the frame: a
 /// receiver would drop the packet otherwise, so that it may open no flow and deserves no answer.
 #[inline(always)]
-fn payload(tcp: &Tcp, before_tcp: u32, ip_length: u32, frame_length: usize) -> Result<u32, Reason> {
-    let tcp_header = (tcp.data_offset >> 4) as u32 * 4;
-    let headers = before_tcp + tcp_header;
-    if tcp_header < size_of::<Tcp>() as u32
-        || headers > ip_length
-        || size_of::<Ethernet>() + ip_length as usize > frame_length
-    {
+fn payload<T: Transport>(
+    transport: &T,
+    before: u32,
+    ip_length: u32,
+    frame_length: usize,
+) -> Result<u32, Reason> {
+    if before > ip_length || size_of::<Ethernet>() + ip_length as usize > frame_length {
         return Err(Reason::Truncated);
     }
-    Ok(ip_length - headers)
+    transport
+        .payload(ip_length - before)
+        .ok_or(Reason::Truncated)
 }
 
 /// The header at `offset`, if the frame reaches its end.

@@ -5,7 +5,7 @@ use lb_common::{V4, V6, flow::Flow};
 
 use crate::{
     family::{Family, Inet, Inet6},
-    packet::{Ipv4, Ipv6, Segment},
+    packet::{Ipv4, Ipv6, Segment, Transport},
 };
 
 /// A difference of checksums: the ones'-complement sum of `!old + new` over the changed words.
@@ -102,11 +102,12 @@ impl Readdress for Inet6 {
 
 /// Gives a segment the addresses and ports of its flow.
 #[inline(always)]
-pub fn readdress<F: Readdress>(segment: &mut Segment<'_, F>, flow: &Flow<F::Address>) {
-    let difference = F::readdress(segment.ip, &flow.source, &flow.destination)
-        .half(segment.tcp.source_port_be, flow.source_port_be)
-        .half(segment.tcp.destination_port_be, flow.destination_port_be);
-    segment.tcp.source_port_be = flow.source_port_be;
-    segment.tcp.destination_port_be = flow.destination_port_be;
-    segment.tcp.checksum_be = difference.apply(segment.tcp.checksum_be);
+pub fn readdress<F: Readdress, T: Transport>(
+    segment: &mut Segment<'_, F, T>,
+    flow: &Flow<F::Address>,
+) {
+    let addresses = F::readdress(segment.ip, &flow.source, &flow.destination);
+    segment
+        .transport
+        .rewrite(flow.source_port_be, flow.destination_port_be, addresses);
 }

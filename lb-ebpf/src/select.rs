@@ -5,7 +5,7 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::bpf_loop;
 use aya_log_ebpf::debug;
 use lb_common::{
-    Address as _, NO_BACKEND,
+    Address as _, NO_BACKEND, PROTOCOL_TCP, PROTOCOL_UDP,
     backend::{self, Backend},
     flow::{
         self as shared, Flow, FlowKey, PORT_ATTEMPTS, PORT_ATTEMPTS_FRESH, PORT_ATTEMPTS_QUIET,
@@ -19,8 +19,9 @@ use lb_common::{
 
 use crate::{
     family::Family,
-    flow, maps,
-    packet::{Segment, copy_mac, tcp_flag},
+    flow::{self, Life},
+    maps,
+    packet::{Segment, Transport, copy_mac},
     stats,
     table::{Inserted, Table},
 };
@@ -174,8 +175,8 @@ pub fn note_before<F: Family>(entry: &Flow<F::Address>, now_ns: u64) {
 /// Opens a flow toward the chosen backend: claims a source port and inserts both entries. Returns
 /// the client's.
 #[inline(always)]
-pub fn open<F: Table>(
-    segment: &Segment<'_, F>,
+pub fn open<F: Table, T: Transport>(
+    segment: &Segment<'_, F, T>,
     key: &FlowKey<F::Address>,
     settings: &Settings,
     choice: &Choice,
@@ -185,8 +186,8 @@ pub fn open<F: Table>(
     let draft = draft::<F>()?;
     let backend_address = F::backend_address(choice.backend);
     let port_be = choice.backend.port_be;
-    fill_client::<F>(&mut draft.client, segment, key, choice, ifindex, now_ns);
-    fill::<F>(
+    fill_client(&mut draft.client, segment, key, choice, ifindex, now_ns);
+    fill(
         &mut draft.replies,
         side::BACKEND,
         segment,
@@ -251,21 +252,20 @@ pub fn open<F: Table>(
     Ok(&draft.client)
 }
 
-/// Opens a flow of which only the client's packets are seen. A reset, which ends what it belongs to,
-/// opens none.
+/// Opens a flow of which only the client's packets are seen, unless the packet opens none.
 #[inline(always)]
-pub fn open_one_way<F: Table>(
-    segment: &Segment<'_, F>,
+pub fn open_one_way<F: Table, T: Life>(
+    segment: &Segment<'_, F, T>,
     key: &FlowKey<F::Address>,
     choice: &Choice,
     ifindex: u32,
     now_ns: u64,
 ) -> Result<(), Reason> {
-    if segment.has(tcp_flag::RST) {
+    if !T::opens_one_way(segment) {
         return Ok(());
     }
     let entry = &mut draft::<F>()?.client;
-    fill_client::<F>(entry, segment, key, choice, ifindex, now_ns);
+    fill_client(entry, segment, key, choice, ifindex, now_ns);
     entry.flags = shared::flag::ONE_WAY;
     if F::insert(key, choice.hash, entry, None) != Inserted::Yes {
         return Err(Reason::TableError);
@@ -306,15 +306,15 @@ fn claim_own<F: Table>(
 
 /// Fills in the client's entry of a new flow, as it is where the client's address stays.
 #[inline(always)]
-fn fill_client<F: Family>(
+fn fill_client<F: Family, T: Transport>(
     entry: &mut Flow<F::Address>,
-    segment: &Segment<'_, F>,
+    segment: &Segment<'_, F, T>,
     key: &FlowKey<F::Address>,
     choice: &Choice,
     ifindex: u32,
     now_ns: u64,
 ) {
-    fill::<F>(entry, side::CLIENT, segment, choice, ifindex, now_ns);
+    fill(entry, side::CLIENT, segment, choice, ifindex, now_ns);
     entry.source = key.source.copied();
     entry.source_port_be = key.source_port_be;
     entry.destination = F::backend_address(choice.backend);
@@ -324,10 +324,10 @@ fn fill_client<F: Family>(
 /// Fills in what both entries of a new flow have alike. Field by field: a whole entry written at
 /// once would be built on the stack first.
 #[inline(always)]
-fn fill<F: Family>(
+fn fill<F: Family, T: Transport>(
     entry: &mut Flow<F::Address>,
     side: u8,
-    segment: &Segment<'_, F>,
+    segment: &Segment<'_, F, T>,
     choice: &Choice,
     ifindex: u32,
     now_ns: u64,
@@ -373,13 +373,13 @@ extern "C" fn try_pair<F: Table>(attempt: u32, _context: *mut c_void) -> i64 {
     let key_hash = hash::flow(key);
     let mut inserted = F::insert(key, key_hash, &draft.replies, Some(&draft.timeouts));
     let first_reusable = match inserted {
-        Inserted::ConfirmedThere => PORT_ATTEMPTS_FRESH,
-        Inserted::HalfOpenThere => PORT_ATTEMPTS_QUIET,
+        Inserted::HalfOpenThere if key.protocol == PROTOCOL_TCP as u32 => PORT_ATTEMPTS_QUIET,
+        Inserted::ConfirmedThere | Inserted::HalfOpenThere => PORT_ATTEMPTS_FRESH,
         Inserted::Yes | Inserted::Never => u32::MAX,
     };
     if attempt >= first_reusable
         && let Some(holder) = flow::held::<F>(key, key_hash)
-        && is_reusable::<F>(&holder, attempt, draft.now_ns)
+        && is_reusable::<F>(key.protocol, &holder, attempt, draft.now_ns)
     {
         flow::remove_pair::<F>(key, &holder);
         stats::count(Reason::PortReused);
@@ -404,7 +404,12 @@ extern "C" fn try_pair<F: Table>(attempt: u32, _context: *mut c_void) -> i64 {
 
 /// The holder of a source port is over and quiet, so that a new flow may have its port.
 #[inline(always)]
-fn is_reusable<F: Family>(holder: &flow::Found<F>, attempt: u32, now_ns: u64) -> bool {
+fn is_reusable<F: Family>(
+    protocol: u32,
+    holder: &flow::Found<F>,
+    attempt: u32,
+    now_ns: u64,
+) -> bool {
     // Another CPU may have noted a packet since this one read its clock.
     let quiet_ns = now_ns.saturating_sub(holder.entry.last_seen_ns);
     let time_wait = holder.entry.flags & shared::flag::BACKEND_CLOSED_FIRST != 0;
@@ -413,6 +418,10 @@ fn is_reusable<F: Family>(holder: &flow::Found<F>, attempt: u32, now_ns: u64) ->
             quiet_ns >= REUSE_TIME_WAIT_NS
         }
         state::CLOSED | state::RESET => quiet_ns >= REUSE_QUIET_NS,
+        // Most exchanges over UDP are a question and its answer.
+        state::ANSWERED if protocol == PROTOCOL_UDP as u32 => {
+            !holder.confirmed && quiet_ns >= REUSE_QUIET_NS
+        }
         state::HALF_OPEN | state::SYN_ACKED => {
             !holder.confirmed && attempt >= PORT_ATTEMPTS_QUIET && quiet_ns >= REUSE_QUIET_NS
         }

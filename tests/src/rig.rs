@@ -14,7 +14,7 @@ use aya::{
     Ebpf, EbpfLoader,
     programs::{ProgramFd, TestRun as _, TestRunOptions, Xdp},
 };
-use lb_common::{names, reason::Reason, service::Settings};
+use lb_common::{PROTOCOL_TCP, names, reason::Reason, service::Settings};
 
 pub use cpu::pin_this_thread;
 pub use entry::{Entry, Table, key_hash, now_ns};
@@ -42,6 +42,8 @@ pub const SIZES: Capacity = Capacity::of_buckets(2_048);
 pub struct Rig {
     ebpf: Ebpf,
     settings: Settings,
+    /// Of vips, replies and flows that are written or looked for.
+    protocol: u8,
     /// Number of the last sweep.
     sweep_pass: u64,
     /// Sums over all CPUs when last read, by reason.
@@ -84,12 +86,18 @@ impl Rig {
         let mut rig = Self {
             ebpf,
             settings: Settings::new(1_024, 31_744),
+            protocol: PROTOCOL_TCP,
             sweep_pass: 0,
             reasons: vec![0; Reason::ALL.len()],
         };
         rig.write_settings();
         rig.reasons = rig.read_reasons();
         rig
+    }
+
+    /// From now on vips, replies and flows are of this IP protocol; TCP at first.
+    pub fn over(&mut self, protocol: u8) {
+        self.protocol = protocol;
     }
 
     /// Instructions that the verifier looked at to accept the program.

@@ -25,7 +25,9 @@ pub(super) struct Flows {
     #[arg(long, value_name = "ADDRESS")]
     client: Option<IpAddr>,
     /// Only flows in this state.
-    #[arg(long, value_parser = ["half_open", "syn_acked", "established", "fin", "closed", "reset"])]
+    #[arg(long, value_parser = [
+        "half_open", "syn_acked", "answered", "established", "fin", "closed", "reset",
+    ])]
     state: Option<String>,
     /// Show at most so many.
     #[arg(long, value_name = "N")]
@@ -62,7 +64,7 @@ fn render(view: &View) -> String {
     }
     let mut table = table(
         &[
-            "CLIENT", "VIP", "SERVICE", "BACKEND", "SEEN AS", "STATE", "IDLE",
+            "CLIENT", "VIP", "PROTOCOL", "SERVICE", "BACKEND", "SEEN AS", "STATE", "IDLE",
         ],
         &["IDLE"],
     );
@@ -70,6 +72,7 @@ fn render(view: &View) -> String {
         table.add_row([
             flow.client.to_string(),
             flow.vip.to_string(),
+            flow.protocol.clone(),
             flow.service.clone(),
             format!("{} {}", flow.backend, flow.backend_address),
             flow.source.to_string(),

@@ -173,6 +173,8 @@ pub struct Timeouts {
     pub fin: Duration,
     /// After a RST.
     pub reset: Duration,
+    /// Of a UDP flow, whatever its state.
+    pub udp: Duration,
 }
 
 impl Default for Timeouts {
@@ -182,6 +184,7 @@ impl Default for Timeouts {
             established: Duration::from_secs(900),
             fin: Duration::from_secs(120),
             reset: Duration::from_secs(10),
+            udp: Duration::from_secs(60),
         }
     }
 }
@@ -309,6 +312,8 @@ words! {
     Protocol {
         /// RFC 9293.
         Tcp = "tcp",
+        /// RFC 768.
+        Udp = "udp",
     }
 
     /// How packets reach the backend.

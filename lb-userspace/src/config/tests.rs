@@ -97,6 +97,7 @@ fn the_smallest_file_gets_every_default() {
                 established: Duration::from_secs(900),
                 fin: Duration::from_secs(120),
                 reset: Duration::from_secs(10),
+                udp: Duration::from_secs(60),
             },
             health_check: HealthCheck {
                 probe: Probe::Tcp,

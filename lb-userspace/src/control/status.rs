@@ -4,7 +4,7 @@
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::SystemTime};
 
 use lb_common::{
-    LAYOUT_VERSION,
+    LAYOUT_VERSION, PROTOCOL_UDP,
     backend::{self, BackendStats},
     flow::state,
     reason::Kind,
@@ -19,7 +19,7 @@ use super::{
     },
 };
 use crate::{
-    config::{Backend, Service},
+    config::{Backend, Protocol, Service},
     datapath::FlowRecord,
     tables::{address_of, backend_identity, identity_of, obstacle},
 };
@@ -242,14 +242,33 @@ fn service_status(service: &Service, backends: Vec<BackendStatus>) -> ServiceSta
 
 /// A flow that can still carry data both ways or one.
 fn is_active(flow: &FlowRecord) -> bool {
-    matches!(flow.state, state::ESTABLISHED | state::FIN)
+    match flow.state {
+        state::ESTABLISHED | state::FIN => true,
+        state::ANSWERED => flow.protocol == PROTOCOL_UDP,
+        _ => false,
+    }
+}
+
+/// What a flow's state is called.
+fn state_name(flow: &FlowRecord) -> &'static str {
+    match flow.state {
+        state::ANSWERED if flow.protocol == PROTOCOL_UDP => "answered",
+        state => state::name(state),
+    }
+}
+
+fn protocol_name(flow: &FlowRecord) -> &'static str {
+    match flow.protocol {
+        PROTOCOL_UDP => Protocol::Udp.name(),
+        _ => Protocol::Tcp.name(),
+    }
 }
 
 fn matches(filter: &FlowFilter, flow: &FlowRecord, backend: &Named) -> bool {
     let same = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|w| w == is);
     same(&filter.service, &backend.service)
         && same(&filter.backend, &backend.backend)
-        && same(&filter.state, state::name(flow.state))
+        && same(&filter.state, state_name(flow))
         && filter
             .client
             .is_none_or(|client| client == flow.client.ip())
@@ -260,11 +279,12 @@ fn describe(flow: &FlowRecord, backend: &Named, now_ns: u64) -> FlowStatus {
     FlowStatus {
         client: flow.client,
         vip: flow.vip,
+        protocol: protocol_name(flow).to_owned(),
         service: backend.service.clone(),
         backend: backend.backend.clone(),
         backend_address: backend.address,
         source: flow.source,
-        state: state::name(flow.state).to_owned(),
+        state: state_name(flow).to_owned(),
         confirmed: flow.confirmed,
         idle: std::time::Duration::from_nanos(idle_ns).as_secs_f64(),
     }

@@ -99,6 +99,7 @@ pub struct Flows {
 pub struct FlowStatus {
     pub client: SocketAddr,
     pub vip: SocketAddr,
+    pub protocol: String,
     pub service: String,
     pub backend: String,
     pub backend_address: SocketAddr,

@@ -44,6 +44,8 @@ pub struct FlowRecord {
     pub source: SocketAddr,
     pub backend: SocketAddr,
     pub backend_idx: u32,
+    /// IP protocol number.
+    pub protocol: u8,
     /// One of [`lb_common::flow::state`].
     pub state: u8,
     pub confirmed: bool,
@@ -127,6 +129,7 @@ fn visit_entry<A: ToIp>(entry: &Entry<A>, confirmed: bool, visit: &mut impl FnMu
             source: socket(flow.source, flow.source_port_be),
             backend: socket(flow.destination, flow.destination_port_be),
             backend_idx: flow.backend_idx,
+            protocol: key.protocol as u8,
             state: flow.state,
             confirmed,
             last_seen_ns: flow.last_seen_ns,

@@ -19,7 +19,7 @@ use std::{
 };
 
 use lb_common::{
-    PROTOCOL_TCP, V4, V6,
+    PROTOCOL_TCP, PROTOCOL_UDP, V4, V6,
     backend::{self, Backend, Tunnel},
     service::{Service, Settings, Timeouts, VipKey, scheduler, setting},
 };
@@ -38,7 +38,7 @@ use self::{
 use crate::{
     config::{
         Backend as BackendConfig, Config, Mode, OnDown, Protocol, Scheduler,
-        Service as ServiceConfig, Timeouts as ConfiguredTimeouts,
+        Service as ServiceConfig,
     },
     net::NextHop,
 };
@@ -227,7 +227,7 @@ fn add_service(
             ring_half: ring.half,
             scheduler: scheduler(service.scheduler),
             identity: service_identity,
-            timeouts: timeouts(&service.timeouts),
+            timeouts: timeouts(service),
             ..Service::default()
         },
     );
@@ -247,6 +247,7 @@ pub fn backend_identity(service: &ServiceConfig, address: SocketAddr) -> u64 {
 fn protocol_number(protocol: Protocol) -> u8 {
     match protocol {
         Protocol::Tcp => PROTOCOL_TCP,
+        Protocol::Udp => PROTOCOL_UDP,
     }
 }
 
@@ -256,13 +257,18 @@ fn scheduler(scheduler: Scheduler) -> u8 {
     }
 }
 
-fn timeouts(of: &ConfiguredTimeouts) -> Timeouts {
+fn timeouts(service: &ServiceConfig) -> Timeouts {
     let ms = |timeout: Duration| {
         u32::try_from(timeout.as_millis()).expect("timeouts are limited to 7 days")
     };
+    let of = &service.timeouts;
+    let (half_open, established) = match service.protocol {
+        Protocol::Tcp => (of.half_open, of.established),
+        Protocol::Udp => (of.udp, of.udp),
+    };
     Timeouts {
-        half_open_ms: ms(of.half_open),
-        established_ms: ms(of.established),
+        half_open_ms: ms(half_open),
+        established_ms: ms(established),
         fin_ms: ms(of.fin),
         reset_ms: ms(of.reset),
     }

@@ -126,14 +126,18 @@ pub(super) fn four_words(address: IpAddr) -> [u32; 4] {
     }
 }
 
-/// The key of TCP packets from `source` to `destination`.
-pub(super) fn key<A: Family>(source: SocketAddr, destination: SocketAddr) -> FlowKey<A> {
+/// The key of packets of this protocol from `source` to `destination`.
+pub(super) fn key<A: Family>(
+    protocol: u8,
+    source: SocketAddr,
+    destination: SocketAddr,
+) -> FlowKey<A> {
     FlowKey {
         source: A::words(source.ip()),
         destination: A::words(destination.ip()),
         source_port_be: source.port().to_be(),
         destination_port_be: destination.port().to_be(),
-        protocol: PROTOCOL_TCP.into(),
+        protocol: protocol.into(),
     }
 }
 
@@ -141,15 +145,15 @@ pub(super) fn key<A: Family>(source: SocketAddr, destination: SocketAddr) -> Flo
 /// it.
 #[must_use]
 pub fn key_hash(source: SocketAddr, destination: SocketAddr) -> u64 {
-    by_family!(source, A => hash::flow(&key::<A>(source, destination)))
+    by_family!(source, A => hash::flow(&key::<A>(PROTOCOL_TCP, source, destination)))
 }
 
-/// The key of a TCP vip.
-pub(super) fn vip_key<A: Family>(vip: SocketAddr) -> VipKey<A> {
+/// The key of a vip of this protocol.
+pub(super) fn vip_key<A: Family>(protocol: u8, vip: SocketAddr) -> VipKey<A> {
     VipKey {
         address: A::words(vip.ip()),
         port_be: vip.port().to_be(),
-        protocol: PROTOCOL_TCP,
+        protocol,
         pad: 0,
     }
 }

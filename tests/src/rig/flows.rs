@@ -8,7 +8,7 @@ use super::{
 };
 
 impl Rig {
-    /// The entry that matches TCP packets from `source` to `destination`.
+    /// The entry that matches packets from `source` to `destination`.
     ///
     /// # Panics
     /// When both tables hold one: the program would never see the second.
@@ -25,18 +25,18 @@ impl Rig {
 
     fn entry_in(&self, table: Table, source: SocketAddr, destination: SocketAddr) -> Option<Entry> {
         by_family!(source, A => {
-            let flow = self.flow(table, &key::<A>(source, destination));
+            let flow = self.flow(table, &key::<A>(self.protocol, source, destination));
             flow.map(|flow| Entry::of(table, &flow))
         })
     }
 
-    /// Writes an entry for TCP packets from `source` to `destination`.
+    /// Writes an entry for packets from `source` to `destination`.
     ///
     /// # Panics
     /// When the table is full.
     pub fn write_entry(&mut self, source: SocketAddr, destination: SocketAddr, entry: &Entry) {
         by_family!(source, A => {
-            let key = key::<A>(source, destination);
+            let key = key::<A>(self.protocol, source, destination);
             self.put(entry.table, [(key, Some(entry.flow()))]);
         });
     }
@@ -54,18 +54,19 @@ impl Rig {
         let Some((first, ..)) = entries.peek() else {
             return;
         };
+        let protocol = self.protocol;
         by_family!(first, A => {
             self.put(
                 Table::Confirmed,
                 entries.map(|(source, destination, entry)| {
                     assert_eq!(entry.table, Table::Confirmed);
-                    (key::<A>(source, destination), Some(entry.flow()))
+                    (key::<A>(protocol, source, destination), Some(entry.flow()))
                 }),
             );
         });
     }
 
-    /// Changes the entry for TCP packets from `source` to `destination`.
+    /// Changes the entry for packets from `source` to `destination`.
     ///
     /// # Panics
     /// When there is none.
@@ -82,7 +83,7 @@ impl Rig {
         self.write_entry(source, destination, &entry);
     }
 
-    /// Deletes the entry for TCP packets from `source` to `destination`, as the sweeper would.
+    /// Deletes the entry for packets from `source` to `destination`, as the sweeper would.
     ///
     /// # Panics
     /// When there is none.
@@ -91,7 +92,7 @@ impl Rig {
             .entry(source, destination)
             .expect("there is such an entry");
         by_family!(source, A => {
-            self.put(entry.table, [(key::<A>(source, destination), None)]);
+            self.put(entry.table, [(key::<A>(self.protocol, source, destination), None)]);
         });
     }
 

@@ -6,7 +6,8 @@ use lb_common::reason::Reason;
 
 use crate::packet::{
     Packet, describe,
-    oracle::{self, Segment},
+    oracle::{self, Defect, Segment},
+    protocol,
 };
 
 /// XDP actions.
@@ -107,6 +108,19 @@ impl Outcome {
     #[track_caller]
     pub fn segment(&self) -> Segment {
         oracle::check(&self.frame).unwrap_or_else(|defect| panic!("{defect}\n{self}"))
+    }
+
+    /// The oracle finds nothing wrong with the segment or datagram in the packet.
+    #[track_caller]
+    pub fn sound(&self) -> &Self {
+        let judged = match oracle::check(&self.frame) {
+            Err(Defect::NotTcp(protocol::UDP)) => oracle::check_udp(&self.frame).map(drop),
+            judged => judged.map(drop),
+        };
+        if let Err(defect) = judged {
+            panic!("{defect}\n{self}");
+        }
+        self
     }
 
     #[track_caller]

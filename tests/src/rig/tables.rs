@@ -11,8 +11,7 @@ use aya::{
     util::nr_cpus,
 };
 use lb_common::{
-    Budget, Budgeted, NO_BACKEND, PROTOCOL_TCP, RING_CHUNK, RING_CHUNKS, RING_MAP_CHUNKS,
-    RING_SLOTS, RingChunk,
+    Budget, Budgeted, NO_BACKEND, RING_CHUNK, RING_CHUNKS, RING_MAP_CHUNKS, RING_SLOTS, RingChunk,
     backend::{Backend, BackendStats, Tunnel},
     names,
     reason::Reason,
@@ -62,7 +61,7 @@ impl Rig {
     /// A TCP vip of a service.
     pub fn vip(&mut self, vip: SocketAddr, service_idx: u32) {
         by_family!(vip, A => {
-            let key = vip_key::<A>(vip);
+            let key = vip_key::<A>(self.protocol, vip);
             self.settings.admit_vip(&key);
             let map = self.ebpf.map_mut(A::VIPS).expect("vips exist");
             HashMap::<_, VipKey<A>, u32>::try_from(map)
@@ -177,11 +176,12 @@ impl Rig {
         self.backend(to_idx, backend);
     }
 
-    /// Replies over TCP from a backend of mode `route` that listens there.
+    /// Replies from a backend of mode `route` that listens there.
     pub fn route(&mut self, backend: SocketAddr) {
         by_family!(backend, A => {
             let (address, port_be) = (A::words(backend.ip()), backend.port().to_be());
-            self.change_settings(|settings| settings.admit_route(address, port_be, PROTOCOL_TCP));
+            let protocol = self.protocol;
+            self.change_settings(|settings| settings.admit_route(address, port_be, protocol));
         });
     }
 

@@ -71,9 +71,9 @@ fn first_fragments_for_others_pass_untouched() {
 }
 
 #[test]
-fn fragments_of_udp_pass_untouched() {
+fn fragments_for_no_vip_of_udp_pass_untouched() {
     for mut scene in Scene::both() {
         let first = Packet::udp(scene.client, scene.vip).fragment(0, true);
-        scene.rig.send(&first).passed_untouched(Reason::NotTcp);
+        scene.rig.send(&first).passed_untouched(Reason::NotOurs);
     }
 }

@@ -21,4 +21,5 @@ mod scene;
 mod sweeping;
 mod truncated;
 mod tunnels;
+mod udp;
 mod verifier;

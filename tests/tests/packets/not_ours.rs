@@ -62,24 +62,24 @@ fn packets_for_others_pass_untouched() {
             Reason::NotOurs,
         ),
         (
-            "UDP to the vip",
+            "UDP to the TCP vip",
             |s| Packet::udp(s.client, s.vip),
-            Reason::NotTcp,
+            Reason::NotOurs,
         ),
         (
             "ping to the vip",
             |s| Packet::ping(s.client.ip(), s.vip.ip()),
-            Reason::NotTcp,
+            Reason::OtherProtocol,
         ),
         (
             "GRE to the vip",
             |s| Packet::raw(s.client.ip(), s.vip.ip(), 47, vec![0; 64]),
-            Reason::NotTcp,
+            Reason::OtherProtocol,
         ),
         (
             "nothing behind the IP header",
             |s| Packet::raw(s.client.ip(), s.vip.ip(), 59, vec![]),
-            Reason::NotTcp,
+            Reason::OtherProtocol,
         ),
         (
             "an empty packet that claims TCP",

@@ -203,7 +203,7 @@ fn beyond_the_budget_a_flow_stays_half_open_and_works_on() {
             let client = scene.other_client(*n);
             open(&mut scene, client);
             let ack = scene.ack(client);
-            scene.rig.budget(Budgeted::OneWayFlow, 0);
+            scene.rig.budget(Budgeted::UnprovenFlow, 0);
             let counted = scene.rig.send(&ack).counted;
             assert!([vec![], vec![(Reason::FlowConfirmed, 1)]].contains(&counted));
             counted.is_empty()
@@ -212,7 +212,7 @@ fn beyond_the_budget_a_flow_stays_half_open_and_works_on() {
         assert_eq!(scene.one_way_state(client), HALF_OPEN);
         turn_the_ring(&mut scene);
         let ack = scene.ack(client);
-        scene.rig.budget(Budgeted::OneWayFlow, 1);
+        scene.rig.budget(Budgeted::UnprovenFlow, 1);
         scene.passes_on(&ack, 0, &[Reason::FlowConfirmed]);
         assert_eq!(scene.one_way_state(client), ESTABLISHED);
     }

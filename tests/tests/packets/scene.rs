@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use lb_common::{
-    PROTOCOL_TCP,
+    PROTOCOL_TCP, PROTOCOL_UDP,
     backend::{Backend, flows, state as backend_state},
     flow::{flag, side, state},
     reason::Reason,
@@ -33,6 +33,7 @@ pub struct Scene {
     v6: bool,
     /// Of the service and its backends.
     mode: u8,
+    protocol: u8,
 }
 
 /// A connection through the balancer.
@@ -66,10 +67,15 @@ impl Scene {
 
     /// The same with tables of other lengths.
     pub fn sized_in_mode(mode: u8, sizes: Capacity) -> [Self; 2] {
-        [false, true].map(|v6| Self::new(v6, mode, sizes))
+        [false, true].map(|v6| Self::new(v6, mode, PROTOCOL_TCP, sizes))
     }
 
-    fn new(v6: bool, mode: u8, sizes: Capacity) -> Self {
+    /// The scene in each family, its service and backends in this mode and of protocol UDP.
+    pub fn over_udp(mode: u8) -> [Self; 2] {
+        [false, true].map(|v6| Self::new(v6, mode, PROTOCOL_UDP, SIZES))
+    }
+
+    fn new(v6: bool, mode: u8, protocol: u8, sizes: Capacity) -> Self {
         let address = |text4: &str, text6: &str| -> IpAddr {
             (if v6 { text6 } else { text4 })
                 .parse()
@@ -82,7 +88,9 @@ impl Scene {
             snat: address("10.0.0.5", "fd00::5"),
             v6,
             mode,
+            protocol,
         };
+        scene.rig.over(protocol);
         scene.rig.snat(0, scene.snat);
         scene.rig.vip(scene.vip, 0);
         scene.rig.service(0, 1);
@@ -97,6 +105,7 @@ impl Scene {
         let address = self.backend(backend_idx);
         let backend = Backend {
             mode: self.mode,
+            protocol: self.protocol,
             ..backend_at(address, backend_idx)
         };
         self.rig.backend(backend_idx, backend);
@@ -238,7 +247,7 @@ impl Scene {
     pub fn client_sends(&mut self, connection: &Connection, packet: Packet) {
         let outcome = self.rig.send(&packet);
         let expected = self.as_backend_sees(connection, packet);
-        outcome.transmitted_as(&expected).transmitted();
+        outcome.transmitted_as(&expected).sound();
     }
 
     /// Sends a packet of the backend, which the client must get.
@@ -246,7 +255,7 @@ impl Scene {
     pub fn backend_sends(&mut self, connection: &Connection, packet: Packet) {
         let outcome = self.rig.send(&packet);
         let expected = self.as_client_sees(connection, packet);
-        outcome.transmitted_as(&expected).transmitted();
+        outcome.transmitted_as(&expected).sound();
     }
 
     /// Table and state of the flow, which must be the same in both directions.

@@ -185,7 +185,7 @@ fn endless_extension_headers_pass_untouched() {
         let syn = (0..count).fold(scene.syn(scene.client), |syn, _| {
             syn.extension(Extension::Destination { units: 1 })
         });
-        scene.rig.send(&syn).passed_untouched(Reason::NotTcp);
+        scene.rig.send(&syn).passed_untouched(Reason::OtherProtocol);
     }
 }
 

@@ -56,7 +56,7 @@ impl<'a> Options<'a> {
     pub(super) fn onto(base: &Self, keys: &mut Section<'a>) -> Self {
         let inherited = base.health_check.inherited();
         let protocol = keys.inherited("protocol", &base.protocol, |field| {
-            field.word(Protocol::ALL, Protocol::name, &["udp"])
+            field.word(Protocol::ALL, Protocol::name, &[])
         });
         let mode = keys.inherited("mode", &base.mode, |field| {
             field.word(Mode::ALL, Mode::name, &[])
@@ -137,6 +137,7 @@ fn timeouts(base: &Timeouts, field: &Field<'_>) -> Option<Timeouts> {
         established: keys.inherited("established", &base.established, timeout),
         fin: keys.inherited("fin", &base.fin, timeout),
         reset: keys.inherited("reset", &base.reset, timeout),
+        udp: keys.inherited("udp", &base.udp, timeout),
     };
     keys.finish();
     Some(timeouts)

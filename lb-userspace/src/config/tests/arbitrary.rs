@@ -48,13 +48,14 @@ fn millis(range: RangeInclusive<u64>) -> impl Strategy<Value = Duration> {
 
 fn timeouts() -> impl Strategy<Value = Timeouts> {
     let week = 7 * 24 * 3_600_000;
-    [(); 4]
+    [(); 5]
         .map(|()| millis(100..=week))
-        .prop_map(|[half_open, established, fin, reset]| Timeouts {
+        .prop_map(|[half_open, established, fin, reset, udp]| Timeouts {
             half_open,
             established,
             fin,
             reset,
+            udp,
         })
 }
 
@@ -125,10 +126,11 @@ fn service() -> impl Strategy<Value = Service> {
             health_check(),
             vec(backend, 0..6),
             select(Mode::ALL),
-            tunnel(v6),
+            (tunnel(v6), select(Protocol::ALL)),
         )
             .prop_map(
-                |(name, listen, on_down, timeouts, health_check, mut backends, mode, tunnel)| {
+                |(name, listen, on_down, timeouts, health_check, mut backends, mode, other)| {
+                    let (tunnel, protocol) = other;
                     if mode.is_one_way() {
                         for (n, backend) in backends.iter_mut().enumerate() {
                             backend.address.set_port(listen[n % listen.len()].port());
@@ -137,7 +139,7 @@ fn service() -> impl Strategy<Value = Service> {
                     Service {
                         name,
                         listen,
-                        protocol: Protocol::Tcp,
+                        protocol,
                         mode,
                         tunnel: if mode.has_tunnel() {
                             tunnel
@@ -270,6 +272,7 @@ fn written(config: &Config) -> String {
             "      reset: {}",
             humantime::format_duration(timeouts.reset)
         ));
+        line(format!("      udp: {}ms", timeouts.udp.as_millis()));
         line("    health_check:".into());
         let check = &service.health_check;
         line(format!("      type: {}", check.probe.name()));

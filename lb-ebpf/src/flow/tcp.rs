@@ -1,0 +1,257 @@
+//! The life of a TCP flow: what each segment means for its state, and when it is confirmed.
+
+use lb_common::{
+    Budgeted,
+    flow::{FlowKey, flag, side, state},
+    reason::Reason,
+};
+
+use super::{
+    Found,
+    life::{Life, Progress, confirm, confirm_one_way, retry_is_due},
+    remove_pair, reset, twin,
+};
+use crate::{
+    budget,
+    family::Family,
+    packet::{Segment, Tcp, tcp_flag},
+    select,
+    table::{Table, part},
+};
+
+/// How far beyond the SYN-ACK's sequence number the confirming acknowledgement may lie: a client
+/// that uses TCP Fast Open (RFC 7413) may acknowledge data with it. A blind guess succeeds once in
+/// 65,536 tries.
+const CONFIRM_WINDOW: u32 = 1 << 16;
+
+impl Life for Tcp {
+    /// A SYN opens a flow.
+    #[inline(always)]
+    fn opens<F: Family>(segment: &Segment<'_, F, Self>) -> bool {
+        segment.is_syn()
+    }
+
+    /// Any segment may belong to a flow that another balancer opened; a reset ends what it belongs to.
+    #[inline(always)]
+    fn opens_one_way<F: Family>(segment: &Segment<'_, F, Self>) -> bool {
+        !segment.has(tcp_flag::RST)
+    }
+
+    #[inline(always)]
+    fn refusal(reason: Reason) -> Reason {
+        reason
+    }
+
+    #[inline(always)]
+    fn is_steady<F: Family>(segment: &Segment<'_, F, Self>, found: &Found<F>) -> bool {
+        use tcp_flag::{FIN, RST, SYN};
+        found.confirmed && found.entry.state == state::ESTABLISHED && !segment.has(SYN | FIN | RST)
+    }
+
+    #[inline(always)]
+    fn advance<F: Table>(
+        segment: &Segment<'_, F, Self>,
+        key: &FlowKey<F::Address>,
+        found: &mut Found<F>,
+        now_ns: u64,
+    ) -> Progress {
+        advance(&Signal::of(segment), key, found, now_ns)
+    }
+
+    #[inline(always)]
+    fn advance_one_way<F: Table>(
+        segment: &Segment<'_, F, Self>,
+        key: &FlowKey<F::Address>,
+        found: &mut Found<F>,
+        now_ns: u64,
+    ) -> Progress {
+        advance_one_way(&Signal::of(segment), key, found, now_ns)
+    }
+
+    /// A SYN stands alone and goes to another backend, a reset is forwarded, anything else is answered
+    /// with one.
+    #[inline(always)]
+    fn give_up<F: Table>(
+        segment: &Segment<'_, F, Self>,
+        key: &FlowKey<F::Address>,
+        found: &mut Found<F>,
+    ) -> Result<Progress, Reason> {
+        if segment.is_syn() && found.entry.side == side::CLIENT {
+            remove_pair::<F>(key, found);
+            return Ok(Progress::Over);
+        }
+        if !segment.has(tcp_flag::RST) {
+            reset::<F>(key, found);
+            return Err(Reason::BackendDown);
+        }
+        Ok(Progress::On)
+    }
+}
+
+/// What of a segment bears on its flow's state, in host byte order.
+struct Signal {
+    /// Bits of [`tcp_flag`].
+    flags: u8,
+    payload: u32,
+    sequence: u32,
+    acknowledgement: u32,
+}
+
+impl Signal {
+    #[inline(always)]
+    fn of<F: Family>(segment: &Segment<'_, F, Tcp>) -> Self {
+        Self {
+            flags: segment.transport.flags,
+            payload: segment.payload,
+            sequence: u32::from_be(segment.transport.sequence_be),
+            acknowledgement: u32::from_be(segment.transport.acknowledgement_be),
+        }
+    }
+
+    /// Any of these [`tcp_flag`]s is set.
+    #[inline(always)]
+    fn has(&self, flags: u8) -> bool {
+        self.flags & flags != 0
+    }
+}
+
+/// Carries out what a segment means for its flow's state. Not a part of the steady packet's path,
+/// so it has a stack frame of its own.
+#[inline(never)]
+fn advance<F: Table>(
+    signal: &Signal,
+    key: &FlowKey<F::Address>,
+    found: &mut Found<F>,
+    now_ns: u64,
+) -> Progress {
+    let from = found.entry.side;
+    let mut twin = twin::<F>(key, found);
+
+    if from == side::CLIENT {
+        // A half-open entry whose twin is gone would send packets from a source port that may be
+        // another flow's by now.
+        let orphan = !found.confirmed && twin.is_none();
+        let renewed = tcp_flag::is_syn(signal.flags) && found.entry.state >= state::FIN;
+        if orphan || renewed {
+            select::note_before::<F>(found.entry, now_ns);
+            remove_pair::<F>(key, found);
+            return Progress::Over;
+        }
+        if confirms(signal, found, now_ns)
+            && let Some(twin_now) = &mut twin
+        {
+            if confirm::<F>(key, found, twin_now, now_ns) == Progress::Over {
+                return Progress::Over;
+            }
+            twin = super::twin::<F>(key, found);
+        }
+    } else if tcp_flag::is_syn_ack(signal.flags)
+        && !found.confirmed
+        && found.entry.state != state::ESTABLISHED
+    {
+        // Even after a RST: that may have been the answer to a straggler of the connection before.
+        found.entry.state = state::SYN_ACKED;
+        found.changed |= part::STATE;
+        if let Some(client) = &mut twin {
+            client.entry.state = state::SYN_ACKED;
+            client.entry.pending = signal.sequence.wrapping_add(1);
+            client.write(part::STATE);
+        }
+    }
+
+    let entry = &mut *found.entry;
+    if signal.has(tcp_flag::RST) {
+        entry.state = state::RESET;
+    } else if signal.has(tcp_flag::FIN) && entry.state >= state::ESTABLISHED {
+        if entry.closed_by == 0 && from == side::BACKEND {
+            entry.flags |= flag::BACKEND_CLOSED_FIRST;
+        }
+        entry.closed_by |= from;
+        entry.state = closing_state(entry.closed_by);
+    } else if entry.state == state::RESET && found.confirmed && signal.payload > 0 {
+        // Whoever sends data did not take the reset for valid (RFC 5961, section 3.2).
+        entry.state = closing_state(entry.closed_by);
+    } else {
+        return Progress::On;
+    }
+    found.changed |= part::STATE;
+    if let Some(twin) = twin {
+        twin.entry.state = found.entry.state;
+        twin.entry.closed_by = found.entry.closed_by;
+        twin.entry.flags |= found.entry.flags & flag::BACKEND_CLOSED_FIRST;
+        twin.write(part::STATE);
+    }
+    Progress::On
+}
+
+/// The same for a flow of which the balancer sees the client's packets only.
+#[inline(never)]
+fn advance_one_way<F: Table>(
+    signal: &Signal,
+    key: &FlowKey<F::Address>,
+    found: &mut Found<F>,
+    now_ns: u64,
+) -> Progress {
+    if tcp_flag::is_syn(signal.flags) && found.entry.state >= state::FIN {
+        F::remove(key);
+        return Progress::Over;
+    }
+    if confirms_one_way(signal, found, now_ns)
+        && confirm_one_way::<F>(key, found, now_ns) == Progress::Over
+    {
+        return Progress::Over;
+    }
+    let entry = &mut *found.entry;
+    if signal.has(tcp_flag::RST) {
+        entry.state = state::RESET;
+    } else if signal.has(tcp_flag::FIN) && entry.state >= state::ESTABLISHED {
+        entry.closed_by = side::CLIENT;
+        entry.state = state::FIN;
+    } else if entry.state == state::RESET && found.confirmed && signal.payload > 0 {
+        // As above.
+        entry.state = closing_state(entry.closed_by);
+    } else {
+        return Progress::On;
+    }
+    found.changed |= part::STATE;
+    Progress::On
+}
+
+#[inline(always)]
+fn closing_state(closed_by: u8) -> u8 {
+    match closed_by {
+        0 => state::ESTABLISHED,
+        side::CLIENT | side::BACKEND => state::FIN,
+        _ => state::CLOSED,
+    }
+}
+
+/// The client's segment proves that it got the backend's SYN-ACK; or the flow was confirmed before
+/// but found the table full, and its next attempt is due.
+#[inline(always)]
+fn confirms<F: Family>(signal: &Signal, found: &Found<F>, now_ns: u64) -> bool {
+    if found.confirmed || !signal.has(tcp_flag::ACK) || signal.has(tcp_flag::SYN | tcp_flag::RST) {
+        return false;
+    }
+    match found.entry.state {
+        state::SYN_ACKED => {
+            signal.acknowledgement.wrapping_sub(found.entry.pending) < CONFIRM_WINDOW
+        }
+        state::ESTABLISHED => retry_is_due(found, now_ns),
+        _ => false,
+    }
+}
+
+/// The client's segment follows its first: all that is seen of a flow whose replies go past the
+/// balancer. Or the flow was confirmed before but found the table full, and its next attempt is due.
+#[inline(always)]
+fn confirms_one_way<F: Family>(signal: &Signal, found: &Found<F>, now_ns: u64) -> bool {
+    if found.confirmed || signal.has(tcp_flag::SYN | tcp_flag::RST) {
+        return false;
+    }
+    match found.entry.state {
+        state::HALF_OPEN => budget::spend(Budgeted::UnprovenFlow),
+        state::ESTABLISHED => retry_is_due(found, now_ns),
+        _ => false,
+    }
+}

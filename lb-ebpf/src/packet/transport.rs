@@ -1,0 +1,132 @@
+//! The transport protocols that are balanced.
+
+use lb_common::{PROTOCOL_TCP, PROTOCOL_UDP};
+
+use crate::rewrite::Difference;
+
+/// TCP flags (RFC 9293, section 3.1).
+pub mod tcp_flag {
+    pub const FIN: u8 = 0x01;
+    pub const SYN: u8 = 0x02;
+    pub const RST: u8 = 0x04;
+    pub const ACK: u8 = 0x10;
+
+    /// Opens a connection: SYN without ACK, RST or FIN.
+    #[inline(always)]
+    pub const fn is_syn(flags: u8) -> bool {
+        flags & (SYN | ACK | RST | FIN) == SYN
+    }
+
+    /// Answers a SYN.
+    #[inline(always)]
+    pub const fn is_syn_ack(flags: u8) -> bool {
+        flags & (SYN | ACK | RST) == SYN | ACK
+    }
+}
+
+/// A header of TCP (RFC 9293, section 3.1).
+#[repr(C)]
+pub struct Tcp {
+    pub source_port_be: u16,
+    pub destination_port_be: u16,
+    pub sequence_be: u32,
+    pub acknowledgement_be: u32,
+    pub data_offset: u8,
+    pub flags: u8,
+    pub window_be: u16,
+    pub checksum_be: u16,
+    pub urgent_be: u16,
+}
+
+/// A header of UDP (RFC 768).
+#[repr(C)]
+pub struct Udp {
+    pub source_port_be: u16,
+    pub destination_port_be: u16,
+    pub length_be: u16,
+    pub checksum_be: u16,
+}
+
+/// What the path needs of a transport header.
+pub trait Transport: Sized + 'static {
+    /// IP protocol number.
+    const PROTOCOL: u8;
+    fn source_port_be(&self) -> u16;
+    fn destination_port_be(&self) -> u16;
+    /// Writes both ports; `addresses` is what new addresses mean for the pseudo header.
+    fn rewrite(&mut self, source_port_be: u16, destination_port_be: u16, addresses: Difference);
+    /// Bytes behind the header, where so many follow the IP header. `None`: the lengths contradict
+    /// one another.
+    fn payload(&self, length: u32) -> Option<u32>;
+}
+
+impl Transport for Tcp {
+    const PROTOCOL: u8 = PROTOCOL_TCP;
+
+    #[inline(always)]
+    fn source_port_be(&self) -> u16 {
+        self.source_port_be
+    }
+
+    #[inline(always)]
+    fn destination_port_be(&self) -> u16 {
+        self.destination_port_be
+    }
+
+    #[inline(always)]
+    fn rewrite(&mut self, source_port_be: u16, destination_port_be: u16, addresses: Difference) {
+        let difference = addresses
+            .half(self.source_port_be, source_port_be)
+            .half(self.destination_port_be, destination_port_be);
+        self.source_port_be = source_port_be;
+        self.destination_port_be = destination_port_be;
+        self.checksum_be = difference.apply(self.checksum_be);
+    }
+
+    #[inline(always)]
+    fn payload(&self, length: u32) -> Option<u32> {
+        let header = (self.data_offset >> 4) as u32 * 4;
+        if header < size_of::<Self>() as u32 || header > length {
+            return None;
+        }
+        Some(length - header)
+    }
+}
+
+impl Transport for Udp {
+    const PROTOCOL: u8 = PROTOCOL_UDP;
+
+    #[inline(always)]
+    fn source_port_be(&self) -> u16 {
+        self.source_port_be
+    }
+
+    #[inline(always)]
+    fn destination_port_be(&self) -> u16 {
+        self.destination_port_be
+    }
+
+    /// A checksum of 0 says that there is none; one that is computed as 0 is sent as its other form.
+    #[inline(always)]
+    fn rewrite(&mut self, source_port_be: u16, destination_port_be: u16, addresses: Difference) {
+        let difference = addresses
+            .half(self.source_port_be, source_port_be)
+            .half(self.destination_port_be, destination_port_be);
+        self.source_port_be = source_port_be;
+        self.destination_port_be = destination_port_be;
+        if self.checksum_be != 0 {
+            let checksum_be = difference.apply(self.checksum_be);
+            self.checksum_be = if checksum_be == 0 { !0 } else { checksum_be };
+        }
+    }
+
+    /// Bytes behind the datagram belong to nobody (RFC 768 does not forbid them).
+    #[inline(always)]
+    fn payload(&self, length: u32) -> Option<u32> {
+        let announced = u16::from_be(self.length_be) as u32;
+        if announced < size_of::<Self>() as u32 || announced > length {
+            return None;
+        }
+        Some(announced - size_of::<Self>() as u32)
+    }
+}
