@@ -20,6 +20,7 @@ mod body;
 mod cleanup;
 mod config;
 mod divvy;
+mod dns;
 mod echo;
 mod far_end;
 mod flood;
@@ -48,6 +49,7 @@ pub use self::{
     body::{Digest, ten_megabytes},
     config::Config,
     divvy::{Divvy, METRICS, WITHOUT_RIGHTS},
+    dns::{Answers, DNS_PORT, Dns, IN_FLIGHT, Questions},
     echo::{EchoServer, Manner},
     far_end::{Carried, Decap, Ip, Tunnel},
     flood::SynFlood,

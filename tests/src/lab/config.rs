@@ -1,9 +1,10 @@
 //! The balancer's configuration for a lab, as an operator would write it.
 
-use std::net::{SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use super::{
     backend::Backend,
+    dns::DNS_PORT,
     plan::{VIP4, VIP6},
 };
 
@@ -14,6 +15,7 @@ pub struct Config {
     top: Vec<String>,
     mode: String,
     crossed: bool,
+    dns: bool,
     defaults: Vec<String>,
     health_check: String,
     backends: Vec<Entry>,
@@ -34,6 +36,7 @@ impl Config {
             top: Vec::new(),
             mode: "nat".to_owned(),
             crossed: false,
+            dns: false,
             defaults: Vec::new(),
             health_check: "{ type: http, path: /healthz, interval: 200ms, timeout: 200ms, \
                            rise: 1, fall: 2 }"
@@ -75,6 +78,13 @@ impl Config {
     #[must_use]
     pub fn crossed(mut self) -> Self {
         self.crossed = true;
+        self
+    }
+
+    /// Adds the services `dns` and `dns6` of protocol UDP, which the backends serve too.
+    #[must_use]
+    pub fn dns(mut self) -> Self {
+        self.dns = true;
         self
     }
 
@@ -126,25 +136,58 @@ impl Config {
         }
         line_to(&mut yaml, &format!("  health_check: {}", self.health_check));
         yaml.push_str("services:\n");
-        let vip4 = SocketAddrV4::new(VIP4, 80).to_string();
-        let vip6 = SocketAddrV6::new(VIP6, 80, 0, 0).to_string();
-        self.service(&mut yaml, "web", &vip4, self.crossed);
-        self.service(&mut yaml, "web6", &vip6, !self.crossed);
+        self.service(&mut yaml, "web", (VIP4.into(), 80), self.crossed, None);
+        self.service(&mut yaml, "web6", (VIP6.into(), 80), !self.crossed, None);
+        if self.dns {
+            let port = Some(DNS_PORT);
+            self.service(
+                &mut yaml,
+                "dns",
+                (VIP4.into(), DNS_PORT),
+                self.crossed,
+                port,
+            );
+            self.service(
+                &mut yaml,
+                "dns6",
+                (VIP6.into(), DNS_PORT),
+                !self.crossed,
+                port,
+            );
+        }
         yaml
     }
 
-    /// A service whose backends have their IPv6 addresses, or else those of IPv4.
-    fn service(&self, yaml: &mut String, name: &str, vip: &str, by_v6: bool) {
+    /// A service whose backends have their IPv6 addresses, or else those of IPv4; with a port, it is one
+    /// of UDP, probed by TCP, and the backends have that port.
+    fn service(
+        &self,
+        yaml: &mut String,
+        name: &str,
+        vip: (IpAddr, u16),
+        by_v6: bool,
+        udp_port: Option<u16>,
+    ) {
         line_to(yaml, &format!("  - name: {name}"));
-        line_to(yaml, &format!("    listen: [\"{vip}\"]"));
+        line_to(
+            yaml,
+            &format!("    listen: [\"{}\"]", SocketAddr::from(vip)),
+        );
+        if udp_port.is_some() {
+            line_to(yaml, "    protocol: udp");
+            line_to(yaml, "    health_check: { type: tcp }");
+        }
         line_to(yaml, "    backends:");
         for entry in &self.backends {
             let (name, more) = (&entry.name, &entry.more);
-            let address = if by_v6 {
-                entry.v6.to_string()
+            let mut address: SocketAddr = if by_v6 {
+                entry.v6.into()
             } else {
-                entry.v4.to_string()
+                entry.v4.into()
             };
+            if let Some(port) = udp_port {
+                address.set_port(port);
+            }
             line_to(
                 yaml,
                 &format!("      - {{ name: {name}, address: \"{address}\"{more} }}"),

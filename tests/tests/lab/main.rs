@@ -11,6 +11,7 @@ mod a_refused_file_changes_nothing;
 mod backends_may_move;
 mod bad_input_is_named;
 mod dead_backends_get_nobody;
+mod dns_is_answered;
 mod each_mode_carries;
 mod far_ends_are_strict;
 mod far_ends_take_tunnels;
