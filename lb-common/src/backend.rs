@@ -4,7 +4,7 @@
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backend {
-    /// Address, network byte order; IPv4 in the first word, the others 0.
+    /// Address, network byte order; IPv4 in the form of IPv6 ([`crate::mapped`]).
     pub address: [u32; 4],
     pub port_be: u16,
     /// One of [`state`].
@@ -71,7 +71,7 @@ impl Backend {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tunnel {
-    /// Source address of the outer header, network byte order; IPv4 in the first word.
+    /// Source address of the outer header, network byte order; IPv4 in the form of IPv6.
     pub source: [u32; 4],
     /// Bits of the source that differ from flow to flow, so that the receiver spreads them over its
     /// queues.

@@ -176,6 +176,9 @@ pub mod flag {
     pub const BACKEND_CLOSED_FIRST: u8 = 2;
     /// The balancer sees the client's packets only: there is no twin.
     pub const ONE_WAY: u8 = 4;
+    /// Vip and backend are of different address families. Both entries are in the table of IPv6, where
+    /// IPv4 addresses have the form of IPv6 ([`crate::mapped`]).
+    pub const CROSSED: u8 = 8;
 }
 
 /// Source ports that are tried for a new flow before it is dropped. At 98 % of the ports in use,

@@ -190,6 +190,23 @@ pub type V4 = [u32; 1];
 /// IPv6: four words.
 pub type V6 = [u32; 4];
 
+/// The third word of an IPv4 address in the form of IPv6, `::ffff:0:0/96` (RFC 4291, section 2.5.5.2).
+const MAPPED_BE: u32 = 0xffff_u32.to_be();
+
+/// An IPv4 address in the form of IPv6.
+#[inline(always)]
+#[must_use]
+pub const fn mapped(address: V4) -> V6 {
+    [0, 0, MAPPED_BE, address[0]]
+}
+
+/// The IPv4 address that has this form.
+#[inline(always)]
+#[must_use]
+pub const fn unmapped(address: &V6) -> V4 {
+    [address[3]]
+}
+
 impl Address for V4 {
     type EntryPad = [u64; 0];
     type KeyWords = [u64; 2];

@@ -75,6 +75,8 @@ reasons! {
     FlowConflict = "flow_conflict", Drop;
     /// The service has no backend up, and UDP has no reset.
     Unanswered = "unanswered", Drop;
+    /// UDP without a checksum, for a backend of the other address family, where it must have one.
+    NoChecksum = "no_checksum", Drop;
     /// No source port toward the backend is free.
     PortsExhausted = "ports_exhausted", Drop;
     /// A map refused an entry that it should have taken.

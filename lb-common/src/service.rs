@@ -41,7 +41,9 @@ pub struct Service {
     /// Bits of an address that tell one client from another, IPv4 and IPv6.
     pub affinity_bits4: u8,
     pub affinity_bits6: u8,
-    pub pad: [u8; 2],
+    /// IP version of its backends: 4 or 6.
+    pub version: u8,
+    pub pad: u8,
     pub pad_line: [u64; 3],
 }
 const _: () = assert!(size_of::<Service>() == 64);
@@ -135,6 +137,9 @@ pub mod setting {
     pub const REDIRECT_BACK: u32 = 1;
     /// Some service is of mode `route`: packets from the backends' addresses and ports may be ours.
     pub const ROUTE: u32 = 2;
+    /// Some service of mode `nat` leads from one address family to the other: flows of IPv4 packets
+    /// may be in the table of IPv6.
+    pub const CROSSED: u32 = 16;
 }
 
 /// Bits of the filter that answers "can this packet be ours?" without a table.

@@ -8,6 +8,7 @@ use lb_common::{
     reason::Reason,
     service::VipKey,
     table::{Entries, Head},
+    unmapped,
 };
 
 use crate::{
@@ -19,6 +20,8 @@ use crate::{
 
 /// An address family.
 pub trait Family: Sized + 'static {
+    /// IP version.
+    const VERSION: u8;
     type Address: Address;
     type Header: IpHeader<Address = Self::Address>;
 
@@ -45,6 +48,7 @@ pub enum Inet {}
 pub enum Inet6 {}
 
 impl Family for Inet {
+    const VERSION: u8 = 4;
     type Address = V4;
     type Header = Ipv4;
 
@@ -70,12 +74,12 @@ impl Family for Inet {
 
     #[inline(always)]
     fn backend_address(backend: &Backend) -> V4 {
-        [backend.address[0]]
+        unmapped(&backend.address)
     }
 
     #[inline(always)]
     fn snat_address(address: &V6) -> V4 {
-        [address[0]]
+        unmapped(address)
     }
 
     #[inline(always)]
@@ -95,6 +99,7 @@ impl Family for Inet {
 }
 
 impl Family for Inet6 {
+    const VERSION: u8 = 6;
     type Address = V6;
     type Header = Ipv6;
 

@@ -19,7 +19,7 @@ use lb_common::{
 use crate::{
     family::Family,
     maps,
-    packet::{Segment, Transport, copy_mac, same_mac},
+    packet::{Ethernet, copy_mac, same_mac},
     table::{Inserted, Table, part},
 };
 
@@ -37,6 +37,12 @@ pub struct Found<F: Family> {
 }
 
 impl<F: Family> Found<F> {
+    /// It is none of those whose packets are rewritten in place.
+    #[inline(always)]
+    pub fn is_special(&self) -> bool {
+        self.entry.flags & (flag::ONE_WAY | flag::CROSSED) != 0
+    }
+
     /// The balancer sees the client's packets only.
     #[inline(always)]
     pub fn is_one_way(&self) -> bool {
@@ -215,19 +221,19 @@ pub fn reset<F: Table>(key: &FlowKey<F::Address>, found: &mut Found<F>) {
 /// Notes the next hop that the client's packets come by, for those that go back to it. Both lie in
 /// the entry at hand, so that the twin is looked up only when they change.
 #[inline(always)]
-pub fn learn_next_hop<F: Table, T: Transport>(
-    segment: &Segment<'_, F, T>,
+pub fn learn_next_hop<F: Table>(
+    ethernet: &Ethernet,
     key: &FlowKey<F::Address>,
     found: &mut Found<F>,
     ifindex: u32,
 ) {
     let entry = &mut *found.entry;
-    if entry.ifindex == ifindex && same_mac(&entry.peer_mac, &segment.ethernet.source) {
+    if entry.ifindex == ifindex && same_mac(&entry.peer_mac, &ethernet.source) {
         return;
     }
     entry.ifindex = ifindex;
-    copy_mac(&mut entry.peer_mac, &segment.ethernet.source);
-    copy_mac(&mut entry.local_mac, &segment.ethernet.destination);
+    copy_mac(&mut entry.peer_mac, &ethernet.source);
+    copy_mac(&mut entry.local_mac, &ethernet.destination);
     found.changed |= part::NEXT_HOP;
     tell_twin_next_hop(key, found);
 }

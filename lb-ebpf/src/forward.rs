@@ -11,7 +11,7 @@ use lb_common::{
 use crate::{
     family::Family,
     maps,
-    packet::{Ethernet, IpHeader as _, Segment, Transport, copy_mac},
+    packet::{Ethernet, IpHeader as _, Segment, Transport, copy_mac, view},
     rewrite::Readdress,
     tunnel,
 };
@@ -82,6 +82,19 @@ pub fn to_client<F: Readdress, T: Transport>(
     F::decrement_hops(segment.ip);
     address(segment.ethernet, &flow.peer_mac, &flow.local_mac);
     out_of(ctx, settings, flow.ifindex)
+}
+
+/// Out of an interface, with these MAC addresses, whatever the frame has become.
+#[inline(always)]
+pub fn by(
+    ctx: &XdpContext,
+    settings: &Settings,
+    ifindex: u32,
+    peer_mac: &[u8; 6],
+    local_mac: &[u8; 6],
+) -> Result<u32, Reason> {
+    address(view(ctx, 0)?, peer_mac, local_mac);
+    Ok(out_of(ctx, settings, ifindex))
 }
 
 /// Back to where the frame came from.

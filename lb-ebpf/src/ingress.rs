@@ -5,11 +5,12 @@ use core::hint::black_box;
 
 use aya_ebpf::{helpers::bpf_ktime_get_coarse_ns, programs::XdpContext};
 use lb_common::{
-    backend,
-    flow::{FlowKey, side},
+    V6,
+    backend::{self, Backend},
+    flow::{Flow, FlowKey, flag, side},
     hash,
     reason::Reason,
-    service::{Settings, mode},
+    service::{Settings, mode, setting},
 };
 
 use crate::{
@@ -20,6 +21,7 @@ use crate::{
     rewrite::{self, Readdress},
     select, stats,
     table::Table,
+    translate::{self, Translate},
     tunnel,
 };
 
@@ -27,6 +29,9 @@ use crate::{
 const UNKNOWN: u32 = u32::MAX;
 /// The same, with the service's index in the lower bits: its backends answer clients themselves.
 const ONE_WAY: u32 = 1 << 30;
+/// The same: its backends are of the other address family. Of no service: a flow between the families,
+/// if any.
+const CROSSED: u32 = 1 << 29;
 
 /// What becomes of a frame: an XDP action, or the reason why it was not forwarded.
 #[inline(always)]
@@ -41,7 +46,7 @@ pub fn handle(ctx: &XdpContext) -> Result<u32, Reason> {
 
 /// TCP is asked for first, so that it pays nothing for UDP.
 #[inline(always)]
-fn over<F: Readdress + Table>(ctx: &XdpContext) -> Result<u32, Reason> {
+fn over<F: Translate + Table>(ctx: &XdpContext) -> Result<u32, Reason> {
     match way::<F, Tcp>(ctx) {
         Err(Reason::OtherProtocol) => way::<F, Udp>(ctx),
         done => done,
@@ -51,12 +56,22 @@ fn over<F: Readdress + Table>(ctx: &XdpContext) -> Result<u32, Reason> {
 /// Known flows and the kinds of new ones have functions of their own, which all read the headers: one
 /// frame of the stack of 512 bytes would not hold what they need, and most packets are of known flows.
 #[inline(always)]
-fn way<F: Readdress + Table, T: Life>(ctx: &XdpContext) -> Result<u32, Reason> {
+fn way<F: Translate + Table, T: Life>(ctx: &XdpContext) -> Result<u32, Reason> {
     match known::<F, T>(ctx)? {
-        UNKNOWN => match new::<F, T>(ctx)? {
-            one_way if one_way >= ONE_WAY => new_one_way::<F, T>(ctx, one_way - ONE_WAY),
+        UNKNOWN => fresh::<F, T>(ctx),
+        CROSSED => match known_crossed::<F, T>(ctx)? {
+            UNKNOWN => fresh::<F, T>(ctx),
             verdict => Ok(verdict),
         },
+        verdict => Ok(verdict),
+    }
+}
+
+#[inline(always)]
+fn fresh<F: Translate + Table, T: Life>(ctx: &XdpContext) -> Result<u32, Reason> {
+    match new::<F, T>(ctx)? {
+        one_way if one_way >= ONE_WAY => new_one_way::<F, T>(ctx, one_way - ONE_WAY),
+        crossed if crossed >= CROSSED => new_crossed::<F, T>(ctx, crossed - CROSSED),
         verdict => Ok(verdict),
     }
 }
@@ -89,12 +104,16 @@ fn known<F: Readdress + Table, T: Life>(ctx: &XdpContext) -> Result<u32, Reason>
     let key = in_memory(key);
     let now_ns = now_ns();
     let Some(found) = flow::find(key, key_hash, now_ns) else {
-        return Ok(UNKNOWN);
+        let elsewhere = F::VERSION == 4 && settings.flags & setting::CROSSED != 0;
+        return Ok(if elsewhere { CROSSED } else { UNKNOWN });
     };
     if segment.fragment {
         return Err(Reason::Fragment);
     }
-    if found.is_one_way() {
+    if found.is_special() {
+        if !found.is_one_way() {
+            return Ok(CROSSED);
+        }
         return follow_one_way(ctx, &mut segment, key, found, now_ns);
     }
     follow(ctx, settings, &mut segment, key, found, now_ns)
@@ -117,13 +136,16 @@ fn new<F: Readdress + Table, T: Life>(ctx: &XdpContext) -> Result<u32, Reason> {
     if !T::opens(&segment) {
         return Err(Reason::NoFlow);
     }
+    if service.version != F::VERSION {
+        return Ok(CROSSED + service_idx);
+    }
     let choice = select::backend(service_idx, service, hash::flow(key)).map_err(T::refusal)?;
     let key = in_memory(key);
     if segment.ip.hop_limit() <= 1 {
         return Err(Reason::TtlExpired);
     }
     let ifindex = ctx.ingress_ifindex() as u32;
-    let entry = select::open(&segment, key, settings, &choice, ifindex, now_ns())?;
+    let entry = select::open::<F>(segment.ethernet, key, settings, &choice, ifindex, now_ns())?;
     stats::packet(choice.backend_idx, side::CLIENT, segment.frame_length);
     rewrite::readdress(&mut segment, entry);
     forward::to_backend(ctx, settings, &mut segment, choice.backend)
@@ -139,15 +161,113 @@ fn new_one_way<F: Readdress + Table, T: Life>(
     let mut segment = F::segment::<T>(Frame::new(ctx)?)?;
     let key = &segment.key();
     let service = maps::SERVICES.get(service_idx).ok_or(Reason::TableError)?;
-    let choice = select::backend(service_idx, service, hash::flow(key)).map_err(T::refusal)?;
+    let mut choice = select::backend(service_idx, service, hash::flow(key)).map_err(T::refusal)?;
     let key = in_memory(key);
     forward::can_go(&segment, choice.backend)?;
     tunnel::fits(ctx, choice.backend_idx, choice.backend)?;
     let ifindex = ctx.ingress_ifindex() as u32;
-    select::open_one_way(&segment, key, &choice, ifindex, now_ns())?;
+    if T::opens_one_way(&segment) {
+        choice.flags = flag::ONE_WAY;
+        select::open_one_way::<F>(segment.ethernet, key, &choice, ifindex, now_ns())?;
+    }
     stats::packet(choice.backend_idx, side::CLIENT, segment.frame_length);
     let backend = (choice.backend_idx, choice.backend);
     forward::past_us(ctx, &mut segment, backend, choice.hash)
+}
+
+/// A segment that may belong to a known flow between the address families.
+#[inline(never)]
+fn known_crossed<F: Translate, T: Life>(ctx: &XdpContext) -> Result<u32, Reason> {
+    let segment = F::segment::<T>(Frame::new(ctx)?)?;
+    let settings = maps::SETTINGS.get(0).ok_or(Reason::TableError)?;
+    let key = &F::wide_key(&segment);
+    let key = in_memory(key);
+    let now_ns = now_ns();
+    let Some(mut found) = flow::find::<Inet6>(key, hash::flow(key), now_ns) else {
+        return Ok(UNKNOWN);
+    };
+    if found.entry.flags & flag::CROSSED == 0 {
+        return Ok(UNKNOWN);
+    }
+    if segment.fragment {
+        return Err(Reason::Fragment);
+    }
+    let backend_idx = found.entry.backend_idx;
+    let backend = maps::BACKENDS.get(backend_idx).ok_or(Reason::TableError)?;
+    if backend.flows == backend::flows::RESET
+        && T::give_up(&segment, key, &mut found)? == Progress::Over
+    {
+        return Ok(UNKNOWN);
+    }
+    translate::can_be(&segment)?;
+    let from = found.entry.side;
+    if from == side::CLIENT {
+        flow::learn_next_hop(
+            segment.ethernet,
+            key,
+            &mut found,
+            ctx.ingress_ifindex() as u32,
+        );
+    }
+    if !T::is_steady(&segment, &found)
+        && T::advance(&segment, key, &mut found, now_ns) == Progress::Over
+    {
+        return Ok(UNKNOWN);
+    }
+    flow::seen(key, &mut found, now_ns);
+    let entry = &*found.entry;
+    stats::packet(backend_idx, from, segment.frame_length);
+    if from == side::CLIENT {
+        return across_to_backend(ctx, settings, segment, entry, backend);
+    }
+    translate::across(ctx, segment, entry, true)?;
+    forward::by(
+        ctx,
+        settings,
+        entry.ifindex,
+        &entry.peer_mac,
+        &entry.local_mac,
+    )
+}
+
+/// A segment that opens a flow between the address families.
+#[inline(never)]
+fn new_crossed<F: Translate, T: Life>(ctx: &XdpContext, service_idx: u32) -> Result<u32, Reason> {
+    let segment = F::segment::<T>(Frame::new(ctx)?)?;
+    let settings = maps::SETTINGS.get(0).ok_or(Reason::TableError)?;
+    let service = maps::SERVICES.get(service_idx).ok_or(Reason::TableError)?;
+    let key = &F::wide_key(&segment);
+    let key = in_memory(key);
+    let mut choice = select::backend(service_idx, service, hash::flow(key)).map_err(T::refusal)?;
+    choice.flags = flag::CROSSED;
+    translate::can_be(&segment)?;
+    let ifindex = ctx.ingress_ifindex() as u32;
+    let entry = select::open::<Inet6>(segment.ethernet, key, settings, &choice, ifindex, now_ns())?;
+    stats::packet(choice.backend_idx, side::CLIENT, segment.frame_length);
+    across_to_backend(ctx, settings, segment, entry, choice.backend)
+}
+
+/// Where the next hop is unknown the kernel takes the hop off, as in [`forward::to_backend`].
+#[inline(always)]
+fn across_to_backend<F: Translate, T: Life>(
+    ctx: &XdpContext,
+    settings: &Settings,
+    segment: Segment<'_, F, T>,
+    entry: &Flow<V6>,
+    backend: &Backend,
+) -> Result<u32, Reason> {
+    let resolved = backend.ifindex != 0;
+    translate::across(ctx, segment, entry, resolved)?;
+    if !resolved {
+        return Err(Reason::NextHopUnknown);
+    }
+    forward::by(
+        ctx,
+        settings,
+        backend.ifindex,
+        &backend.peer_mac,
+        &backend.local_mac,
+    )
 }
 
 /// A segment of a known flow whose backend answers the client itself.
@@ -200,7 +320,12 @@ fn follow<F: Readdress + Table, T: Life>(
     }
     let from = found.entry.side;
     if from == side::CLIENT {
-        flow::learn_next_hop(segment, key, &mut found, ctx.ingress_ifindex() as u32);
+        flow::learn_next_hop(
+            segment.ethernet,
+            key,
+            &mut found,
+            ctx.ingress_ifindex() as u32,
+        );
     }
     if !T::is_steady(segment, &found)
         && T::advance(segment, key, &mut found, now_ns) == Progress::Over

@@ -24,6 +24,7 @@ mod select;
 mod stats;
 mod sweep;
 mod table;
+mod translate;
 mod tunnel;
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};

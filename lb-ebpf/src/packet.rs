@@ -146,6 +146,8 @@ pub struct Segment<'a, F: Family, T> {
     pub ethernet: &'a mut Ethernet,
     pub ip: &'a mut F::Header,
     pub transport: &'a mut T,
+    /// Bytes from the transport header on, by the IP header.
+    pub transport_length: u32,
     /// Bytes behind the transport header, by the length fields.
     pub payload: u32,
     /// It is the first fragment of its datagram.
@@ -183,6 +185,7 @@ impl<'a> Frame<'a> {
         let ip_length = u16::from_be(ip.total_length_be) as u32;
         Ok(Segment {
             payload: payload(transport, header_length as u32, ip_length, frame_length)?,
+            transport_length: ip_length - header_length as u32,
             fragment: ip.fragment_be & FRAGMENT_MASK_BE != 0,
             frame_length,
             ethernet: self.ethernet,
@@ -234,6 +237,7 @@ impl<'a> Frame<'a> {
         let ip_length = size_of::<Ipv6>() as u32 + u16::from_be(ip.payload_length_be) as u32;
         Ok(Segment {
             payload: payload(transport, before, ip_length, frame_length)?,
+            transport_length: ip_length - before,
             fragment,
             frame_length,
             ethernet: self.ethernet,

@@ -25,6 +25,18 @@ impl Difference {
         Self(self.0 + !old as u64 + new as u64)
     }
 
+    /// A word that is there no more.
+    #[inline(always)]
+    pub fn gone(self, old: u32) -> Self {
+        Self(self.0 + !old as u64)
+    }
+
+    /// A word that was not there.
+    #[inline(always)]
+    pub fn come(self, new: u32) -> Self {
+        Self(self.0 + new as u64)
+    }
+
     /// The checksum after the change.
     #[inline(always)]
     pub fn apply(self, checksum_be: u16) -> u16 {

@@ -19,9 +19,8 @@ use lb_common::{
 
 use crate::{
     family::Family,
-    flow::{self, Life},
-    maps,
-    packet::{Segment, Transport, copy_mac},
+    flow, maps,
+    packet::{Ethernet, copy_mac},
     stats,
     table::{Inserted, Table},
 };
@@ -43,6 +42,8 @@ pub struct Choice {
     pub backend: &'static Backend,
     /// Of the client's key.
     pub hash: u64,
+    /// Of the flow: bits of [`shared::flag`].
+    pub flags: u8,
 }
 
 /// Cheap and without a table: a packet for which this is false is none of ours. True promises
@@ -112,6 +113,7 @@ pub fn backend(
                 backend_idx,
                 backend,
                 hash: flow_hash,
+                flags: 0,
             });
         }
         slot_hash = hash::mix(slot_hash);
@@ -175,8 +177,8 @@ pub fn note_before<F: Family>(entry: &Flow<F::Address>, now_ns: u64) {
 /// Opens a flow toward the chosen backend: claims a source port and inserts both entries. Returns
 /// the client's.
 #[inline(always)]
-pub fn open<F: Table, T: Transport>(
-    segment: &Segment<'_, F, T>,
+pub fn open<F: Table>(
+    ethernet: &Ethernet,
     key: &FlowKey<F::Address>,
     settings: &Settings,
     choice: &Choice,
@@ -186,11 +188,11 @@ pub fn open<F: Table, T: Transport>(
     let draft = draft::<F>()?;
     let backend_address = F::backend_address(choice.backend);
     let port_be = choice.backend.port_be;
-    fill_client(&mut draft.client, segment, key, choice, ifindex, now_ns);
+    fill_client::<F>(&mut draft.client, ethernet, key, choice, ifindex, now_ns);
     fill(
         &mut draft.replies,
         side::BACKEND,
-        segment,
+        ethernet,
         choice,
         ifindex,
         now_ns,
@@ -252,21 +254,17 @@ pub fn open<F: Table, T: Transport>(
     Ok(&draft.client)
 }
 
-/// Opens a flow of which only the client's packets are seen, unless the packet opens none.
+/// Opens a flow of which only the client's packets are seen.
 #[inline(always)]
-pub fn open_one_way<F: Table, T: Life>(
-    segment: &Segment<'_, F, T>,
+pub fn open_one_way<F: Table>(
+    ethernet: &Ethernet,
     key: &FlowKey<F::Address>,
     choice: &Choice,
     ifindex: u32,
     now_ns: u64,
 ) -> Result<(), Reason> {
-    if !T::opens_one_way(segment) {
-        return Ok(());
-    }
     let entry = &mut draft::<F>()?.client;
-    fill_client(entry, segment, key, choice, ifindex, now_ns);
-    entry.flags = shared::flag::ONE_WAY;
+    fill_client::<F>(entry, ethernet, key, choice, ifindex, now_ns);
     if F::insert(key, choice.hash, entry, None) != Inserted::Yes {
         return Err(Reason::TableError);
     }
@@ -306,15 +304,15 @@ fn claim_own<F: Table>(
 
 /// Fills in the client's entry of a new flow, as it is where the client's address stays.
 #[inline(always)]
-fn fill_client<F: Family, T: Transport>(
+fn fill_client<F: Family>(
     entry: &mut Flow<F::Address>,
-    segment: &Segment<'_, F, T>,
+    ethernet: &Ethernet,
     key: &FlowKey<F::Address>,
     choice: &Choice,
     ifindex: u32,
     now_ns: u64,
 ) {
-    fill(entry, side::CLIENT, segment, choice, ifindex, now_ns);
+    fill(entry, side::CLIENT, ethernet, choice, ifindex, now_ns);
     entry.source = key.source.copied();
     entry.source_port_be = key.source_port_be;
     entry.destination = F::backend_address(choice.backend);
@@ -324,10 +322,10 @@ fn fill_client<F: Family, T: Transport>(
 /// Fills in what both entries of a new flow have alike. Field by field: a whole entry written at
 /// once would be built on the stack first.
 #[inline(always)]
-fn fill<F: Family, T: Transport>(
-    entry: &mut Flow<F::Address>,
+fn fill<A>(
+    entry: &mut Flow<A>,
     side: u8,
-    segment: &Segment<'_, F, T>,
+    ethernet: &Ethernet,
     choice: &Choice,
     ifindex: u32,
     now_ns: u64,
@@ -337,11 +335,11 @@ fn fill<F: Family, T: Transport>(
     entry.state = state::HALF_OPEN;
     entry.side = side;
     entry.closed_by = 0;
-    entry.flags = 0;
+    entry.flags = choice.flags;
     entry.pending = 0;
     entry.ifindex = ifindex;
-    copy_mac(&mut entry.peer_mac, &segment.ethernet.source);
-    copy_mac(&mut entry.local_mac, &segment.ethernet.destination);
+    copy_mac(&mut entry.peer_mac, &ethernet.source);
+    copy_mac(&mut entry.local_mac, &ethernet.destination);
 }
 
 /// Tries one pair: 1 ends the loop, 0 goes on.

@@ -11,6 +11,7 @@ use lb_common::{
     hash,
     reason::Reason,
     service::mode,
+    unmapped,
 };
 
 use crate::{
@@ -219,8 +220,8 @@ fn write4(
     ip.fragment_be = DO_NOT_FRAGMENT_BE;
     ip.ttl = HOP_LIMIT;
     ip.protocol = inner.protocol;
-    ip.source = [tunnel.source[0] | key_hash as u32 & tunnel.spread[0]];
-    ip.destination = [backend.address[0]];
+    ip.source = [tunnel.source[3] | key_hash as u32 & tunnel.spread[3]];
+    ip.destination = unmapped(&backend.address);
     ip.checksum_be = !fold(
         ip.source[0] as u64
             + ip.destination[0] as u64

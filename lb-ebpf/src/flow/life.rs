@@ -38,11 +38,11 @@ pub trait Life: Transport {
     fn refusal(reason: Reason) -> Reason;
 
     /// A confirmed flow that this packet does not change: nothing to look up but its own entry.
-    fn is_steady<F: Family>(segment: &Segment<'_, F, Self>, found: &Found<F>) -> bool;
+    fn is_steady<S: Family, F: Family>(segment: &Segment<'_, S, Self>, found: &Found<F>) -> bool;
 
     /// Carries out what a packet means for its flow's state.
-    fn advance<F: Table>(
-        segment: &Segment<'_, F, Self>,
+    fn advance<S: Family, F: Table>(
+        segment: &Segment<'_, S, Self>,
         key: &FlowKey<F::Address>,
         found: &mut Found<F>,
         now_ns: u64,
@@ -57,8 +57,8 @@ pub trait Life: Transport {
     ) -> Progress;
 
     /// What becomes of a packet whose flow's backend is gone.
-    fn give_up<F: Table>(
-        segment: &Segment<'_, F, Self>,
+    fn give_up<S: Family, F: Table>(
+        segment: &Segment<'_, S, Self>,
         key: &FlowKey<F::Address>,
         found: &mut Found<F>,
     ) -> Result<Progress, Reason>;

@@ -43,14 +43,14 @@ impl Life for Tcp {
     }
 
     #[inline(always)]
-    fn is_steady<F: Family>(segment: &Segment<'_, F, Self>, found: &Found<F>) -> bool {
+    fn is_steady<S: Family, F: Family>(segment: &Segment<'_, S, Self>, found: &Found<F>) -> bool {
         use tcp_flag::{FIN, RST, SYN};
         found.confirmed && found.entry.state == state::ESTABLISHED && !segment.has(SYN | FIN | RST)
     }
 
     #[inline(always)]
-    fn advance<F: Table>(
-        segment: &Segment<'_, F, Self>,
+    fn advance<S: Family, F: Table>(
+        segment: &Segment<'_, S, Self>,
         key: &FlowKey<F::Address>,
         found: &mut Found<F>,
         now_ns: u64,
@@ -71,8 +71,8 @@ impl Life for Tcp {
     /// A SYN stands alone and goes to another backend, a reset is forwarded, anything else is answered
     /// with one.
     #[inline(always)]
-    fn give_up<F: Table>(
-        segment: &Segment<'_, F, Self>,
+    fn give_up<S: Family, F: Table>(
+        segment: &Segment<'_, S, Self>,
         key: &FlowKey<F::Address>,
         found: &mut Found<F>,
     ) -> Result<Progress, Reason> {

@@ -39,13 +39,13 @@ impl Life for Udp {
     }
 
     #[inline(always)]
-    fn is_steady<F: Family>(_segment: &Segment<'_, F, Self>, found: &Found<F>) -> bool {
+    fn is_steady<S: Family, F: Family>(_segment: &Segment<'_, S, Self>, found: &Found<F>) -> bool {
         found.confirmed
     }
 
     #[inline(always)]
-    fn advance<F: Table>(
-        _segment: &Segment<'_, F, Self>,
+    fn advance<S: Family, F: Table>(
+        _segment: &Segment<'_, S, Self>,
         key: &FlowKey<F::Address>,
         found: &mut Found<F>,
         now_ns: u64,
@@ -66,8 +66,8 @@ impl Life for Udp {
     /// A client's datagram stands alone and goes to another backend; what a backend still sends is
     /// forwarded.
     #[inline(always)]
-    fn give_up<F: Table>(
-        _segment: &Segment<'_, F, Self>,
+    fn give_up<S: Family, F: Table>(
+        _segment: &Segment<'_, S, Self>,
         key: &FlowKey<F::Address>,
         found: &mut Found<F>,
     ) -> Result<Progress, Reason> {

@@ -55,6 +55,8 @@ pub trait Transport: Sized + 'static {
     fn destination_port_be(&self) -> u16;
     /// Writes both ports; `addresses` is what new addresses mean for the pseudo header.
     fn rewrite(&mut self, source_port_be: u16, destination_port_be: u16, addresses: Difference);
+    /// It has a checksum, as over IPv6 it must.
+    fn has_checksum(&self) -> bool;
     /// Bytes behind the header, where so many follow the IP header. `None`: the lengths contradict
     /// one another.
     fn payload(&self, length: u32) -> Option<u32>;
@@ -81,6 +83,11 @@ impl Transport for Tcp {
         self.source_port_be = source_port_be;
         self.destination_port_be = destination_port_be;
         self.checksum_be = difference.apply(self.checksum_be);
+    }
+
+    #[inline(always)]
+    fn has_checksum(&self) -> bool {
+        true
     }
 
     #[inline(always)]
@@ -118,6 +125,11 @@ impl Transport for Udp {
             let checksum_be = difference.apply(self.checksum_be);
             self.checksum_be = if checksum_be == 0 { !0 } else { checksum_be };
         }
+    }
+
+    #[inline(always)]
+    fn has_checksum(&self) -> bool {
+        self.checksum_be != 0
     }
 
     /// Bytes behind the datagram belong to nobody (RFC 768 does not forbid them).

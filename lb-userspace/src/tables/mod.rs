@@ -22,6 +22,7 @@ use lb_common::{
     PROTOCOL_TCP, PROTOCOL_UDP, V4, V6,
     backend::{self, Backend, Tunnel},
     service::{Service, Settings, Timeouts, VipKey, scheduler, setting},
+    unmapped,
 };
 
 pub use self::{
@@ -47,7 +48,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tables {
     pub settings: Box<Settings>,
-    /// Source addresses of mode `nat`, IPv4 in the first word.
+    /// Source addresses of mode `nat`, IPv4 in the form of IPv6.
     pub snat: Vec<V6>,
     pub backends: BTreeMap<u32, Backend>,
     /// By backend, of those of modes `ipip` and `gue`.
@@ -167,7 +168,7 @@ pub fn compute(
     desired.snat = ids.snat().to_vec();
     for words in &desired.snat {
         desired.settings.admit_snat(*words);
-        desired.settings.admit_snat([words[0]]);
+        desired.settings.admit_snat(unmapped(words));
     }
     Ok(desired)
 }
@@ -226,6 +227,7 @@ fn add_service(
             mode: number(service.mode),
             ring_half: ring.half,
             scheduler: scheduler(service.scheduler),
+            version: family as u8,
             identity: service_identity,
             timeouts: timeouts(service),
             ..Service::default()
@@ -378,7 +380,7 @@ fn admit_vip(tables: &mut Tables, vip: SocketAddr, protocol: u8, service_idx: u3
     let address = words(vip.ip());
     if vip.is_ipv4() {
         let key = VipKey {
-            address: [address[0]],
+            address: unmapped(&address),
             port_be,
             protocol,
             pad: 0,

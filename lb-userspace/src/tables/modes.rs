@@ -6,6 +6,7 @@ use lb_common::{
     V6,
     backend::{Backend, Tunnel},
     service::{Settings, mode},
+    unmapped,
 };
 
 use super::{Inputs, words};
@@ -94,7 +95,7 @@ fn host_bits(prefix: &Prefix) -> V6 {
     match prefix.address {
         IpAddr::V4(_) => {
             let mask = u32::MAX.checked_shr(length).unwrap_or(0);
-            words(IpAddr::V4(mask.into()))
+            [0, 0, 0, mask.to_be()]
         }
         IpAddr::V6(_) => {
             let mask = u128::MAX.checked_shr(length).unwrap_or(0);
@@ -109,7 +110,11 @@ pub(super) fn admit_replies(settings: &mut Settings, backend: &Backend) {
         return;
     }
     if backend.version == 4 {
-        settings.admit_route([backend.address[0]], backend.port_be, backend.protocol);
+        settings.admit_route(
+            unmapped(&backend.address),
+            backend.port_be,
+            backend.protocol,
+        );
     } else {
         settings.admit_route(backend.address, backend.port_be, backend.protocol);
     }

@@ -6,7 +6,7 @@ use aya::Pod;
 use lb_common::{
     Address, PROTOCOL_TCP, V4, V6,
     flow::{Flow, FlowKey},
-    hash, names,
+    hash, mapped, names,
     service::VipKey,
 };
 use nix::time::{ClockId, clock_gettime};
@@ -118,10 +118,10 @@ macro_rules! by_family {
 }
 pub(super) use by_family;
 
-/// The address as maps without a family hold it: IPv4 in the first word.
+/// The address as maps without a family hold it: IPv4 in the form of IPv6.
 pub(super) fn four_words(address: IpAddr) -> [u32; 4] {
     match address {
-        IpAddr::V4(_) => [V4::words(address)[0], 0, 0, 0],
+        IpAddr::V4(_) => mapped(V4::words(address)),
         IpAddr::V6(_) => V6::words(address),
     }
 }

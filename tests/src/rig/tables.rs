@@ -72,13 +72,15 @@ impl Rig {
         self.write_settings();
     }
 
-    /// A service of mode `nat`.
+    /// A service of mode `nat`, of the address family of its backends.
     pub fn service(&mut self, service_idx: u32, eligible: u32) {
         let mut services: Array<_, Service> = self.array(names::SERVICES);
+        let before = services.get(&service_idx, 0).expect("it is within bounds");
         let service = Service {
             eligible,
             mode: mode::NAT,
             scheduler: scheduler::MAGLEV,
+            version: before.version,
             identity: 1 + u64::from(service_idx),
             ..Service::default()
         };
@@ -142,12 +144,15 @@ impl Rig {
         four_words(address)
     }
 
-    /// A backend.
+    /// A backend; its service is of its address family from now on.
     pub fn backend(&mut self, backend_idx: u32, backend: Backend) {
         let mut backends: Array<_, Backend> = self.array(names::BACKENDS);
         backends
             .set(backend_idx, backend, 0)
             .expect("backends take their entries");
+        self.change_service(backend.service_idx.into(), |service| {
+            service.version = backend.version;
+        });
     }
 
     /// How packets are wrapped for a backend.

@@ -33,7 +33,7 @@ fn served_by(world: &World, vip: &str) -> Vec<SocketAddr> {
     let (address, port_be) = (words(vip.ip()), vip.port().to_be());
     let (protocol, pad) = (6, 0);
     let service_idx = if vip.is_ipv4() {
-        let address = [address[0]];
+        let address = unmapped(&address);
         let key = VipKey {
             address,
             port_be,
@@ -124,7 +124,7 @@ fn outer_packets_come_from_the_prefix_or_else_from_this_host() {
         tunnel.source,
         words("10.9.0.0".parse().expect("an address"))
     );
-    assert_eq!(tunnel.spread, words("0.0.255.255".parse().expect("a mask")));
+    assert_eq!(tunnel.spread, [0, 0, 0, 0xffff_u32.to_be()]);
     assert_eq!((tunnel.port_be, tunnel.variant), (5555_u16.to_be(), 1));
     let tunnel = world.applied.tunnels[&1];
     assert_eq!(
@@ -152,7 +152,7 @@ fn outer_packets_come_from_the_prefix_or_else_from_this_host() {
 
 #[test]
 fn replies_of_route_backends_are_ours_even_when_they_are_removed() {
-    let reply = hash::reply_bit([words(address(BACKEND4).ip())[0]], 80_u16.to_be(), 6);
+    let reply = hash::reply_bit(unmapped(&words(address(BACKEND4).ip())), 80_u16.to_be(), 6);
     let mut world = World::new(&service("nat", &[VIP4], &[BACKEND4]));
     world.step();
     assert!(!world.admits(reply));
