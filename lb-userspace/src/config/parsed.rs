@@ -91,8 +91,8 @@ pub struct Service {
     pub on_down: OnDown,
     pub timeouts: Timeouts,
     pub health_check: HealthCheck,
-    /// May be empty: new flows are then answered with RST. In modes `nat` and `route` each has a vip
-    /// of its family, in the other modes one of its port.
+    /// May be empty: new flows are then answered with RST. In mode `route` each has a vip of its
+    /// family, in one-way modes one of its port.
     pub backends: Vec<Backend>,
 }
 
@@ -280,6 +280,12 @@ impl Mode {
     #[must_use]
     pub const fn is_one_way(self) -> bool {
         matches!(self, Self::Dsr | Self::Ipip | Self::Gue)
+    }
+
+    /// A vip may lead to backends of the other address family.
+    #[must_use]
+    pub const fn crosses_families(self) -> bool {
+        !matches!(self, Self::Route)
     }
 
     /// Packets travel inside others.

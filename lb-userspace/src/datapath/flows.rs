@@ -153,7 +153,8 @@ impl ToIp for V6 {
         for (bytes, word) in octets.chunks_exact_mut(4).zip(self) {
             bytes.copy_from_slice(&word.to_ne_bytes());
         }
-        IpAddr::V6(Ipv6Addr::from(octets))
+        // A flow between the families has its IPv4 addresses in the form of IPv6.
+        Ipv6Addr::from(octets).to_canonical()
     }
 }
 

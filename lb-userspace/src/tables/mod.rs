@@ -99,8 +99,9 @@ impl Family {
         let own = Self::of(vip);
         let has = |family| (service.backends.iter()).any(|b| Self::of(b.address) == family);
         match own {
-            Self::Inet if !has(own) && has(Self::Inet6) && service.mode.is_one_way() => Self::Inet6,
-            Self::Inet6 if !has(own) && has(Self::Inet) && service.mode.is_one_way() => Self::Inet,
+            _ if has(own) || !service.mode.crosses_families() => own,
+            Self::Inet if has(Self::Inet6) => Self::Inet6,
+            Self::Inet6 if has(Self::Inet) => Self::Inet,
             _ => own,
         }
     }
@@ -235,6 +236,9 @@ fn add_service(
     );
     desired.rings.insert(service_idx, ring);
     for vip in vips {
+        if service.mode == Mode::Nat && Family::of(vip) != family {
+            desired.settings.flags |= setting::CROSSED;
+        }
         admit_vip(desired, vip, protocol_number(service.protocol), service_idx);
     }
     Ok(())
@@ -288,6 +292,7 @@ fn settings(inputs: &Inputs<'_>, applied: &Tables) -> Settings {
         settings.reply_port_min = settings.reply_port_min.min(before.reply_port_min);
         settings.reply_port_max = settings.reply_port_max.max(before.reply_port_max);
         settings.filter = before.filter;
+        settings.flags |= before.flags & setting::CROSSED;
     }
     settings
 }

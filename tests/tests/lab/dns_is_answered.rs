@@ -54,6 +54,7 @@ fn in_modes_whose_answers_come_back() {
     for mode in ["nat", "route"] {
         answers(&lab, &divvy, &lab.config().mode(mode));
     }
+    answers(&lab, &divvy, &lab.config().crossed());
 }
 
 #[test]

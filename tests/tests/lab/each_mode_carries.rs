@@ -51,6 +51,48 @@ fn carries(lab: &Lab, divvy: &Divvy, config: &Config, file: &Digest) {
     }
 }
 
+/// The client is not seen: backends see an address of the balancer.
+fn nat(lab: &Lab, file: &Digest) {
+    let config = lab.config().crossed();
+    let divvy = lab.divvy(&config);
+    divvy.wait_for_all_up();
+    for (_, url, service) in SERVICES {
+        let report = lab.client().get_many(40, url);
+        assert!(report.failed().is_empty(), "{:?}", report.failed());
+        for backend in lab.backends() {
+            assert!(report.answered_by(backend.name()) > 0, "{}", backend.name());
+            let place = format!("{service}/{}", backend.name());
+            assert!(divvy.backend(&place)["flows_total"].as_u64() > Some(0));
+        }
+        let came = lab.client().digest(&format!("{url}100mb"));
+        assert_eq!(came.expect("the file comes"), *file, "{url}");
+    }
+    let flows = divvy.flows();
+    let flows = flows["flows"].as_array().expect("a list");
+    let v4 = |flow: &serde_json::Value, key: &str| {
+        let address = flow[key].as_str().expect("an address");
+        !address.starts_with('[')
+    };
+    assert!(!flows.is_empty());
+    for flow in flows {
+        assert_eq!(v4(flow, "client"), v4(flow, "vip"), "{flow}");
+        assert_ne!(v4(flow, "client"), v4(flow, "backend_address"), "{flow}");
+        assert_eq!(v4(flow, "source"), v4(flow, "backend_address"), "{flow}");
+    }
+}
+
+#[test]
+fn nat_between_the_families_routed() {
+    let (lab, file) = lab(Lab::routed("nat").backends(2).start());
+    nat(&lab, &file);
+}
+
+#[test]
+fn nat_between_the_families_one_arm() {
+    let (lab, file) = lab(Lab::one_arm("nat_arm").backends(2).start());
+    nat(&lab, &file);
+}
+
 fn route(lab: &Lab, file: &Digest) {
     let config = lab.config().mode("route");
     carries(lab, &lab.divvy(&config), &config, file);

@@ -5,6 +5,7 @@ mod aged;
 mod backends;
 mod checksums;
 mod closing;
+mod crossed;
 mod dsr;
 mod established;
 mod fragments;

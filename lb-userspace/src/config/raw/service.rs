@@ -60,9 +60,11 @@ fn service<'a>(field: &Field<'a>, defaults: &Options<'a>, all: &mut All<'a>) -> 
     let (listen, backends) = (listen?, backends?);
     if options.mode.is_one_way() {
         one_port(options.mode, &listen, &backends);
+    }
+    if options.mode.crosses_families() {
         no_idle_family(&listen, &backends);
     } else {
-        one_family(options.mode, &listen, &backends);
+        one_family(&listen, &backends);
     }
     if let Some(field) = &options.own_tunnel {
         tunnel_of_use(field, &options, &backends);
@@ -211,14 +213,11 @@ fn tunnel_of_use(field: &Field<'_>, options: &Options<'_>, backends: &Items<'_, 
     }
 }
 
-/// Modes `nat` and `route` do not translate between the families: a vip needs a backend of its own,
-/// and a backend a vip.
-fn one_family(mode: Mode, listen: &Items<'_, SocketAddr>, backends: &Items<'_, Backend>) {
+/// Mode `route` leaves the client's address in place: a vip needs a backend of its own family, and a
+/// backend a vip.
+fn one_family(listen: &Items<'_, SocketAddr>, backends: &Items<'_, Backend>) {
     let (vips, backends) = (known(listen), known(backends));
-    let remedy = match mode {
-        Mode::Route => "mode route cannot lead from one family to the other",
-        _ => "translation between the two is not available in this version",
-    };
+    let remedy = "mode route cannot lead from one family to the other";
     if vips.is_empty() || backends.is_empty() {
         return;
     }
