@@ -13,6 +13,7 @@ pub mod flow;
 pub mod hash;
 pub mod reason;
 pub mod service;
+pub mod sources;
 pub mod table;
 
 /// Version of everything that is pinned. It names the folder of the pins (`bpf/v<layout>`).
@@ -66,6 +67,8 @@ pub mod names {
     pub const BACKENDS: &str = "backends";
     pub const TUNNELS: &str = "tunnels";
     pub const SNAT: &str = "snat";
+    pub const SOURCES4: &str = "sources4";
+    pub const SOURCES6: &str = "sources6";
     pub const FLOW_HEADS4: &str = "flow_heads4";
     pub const FLOW_HEADS6: &str = "flow_heads6";
     pub const FLOWS4: &str = "flows4";
@@ -81,7 +84,7 @@ pub mod names {
     pub const FLOW_BUCKETS: &str = "FLOW_BUCKETS";
 
     /// Every pinned map.
-    pub const MAPS: [&str; 16] = [
+    pub const MAPS: [&str; 18] = [
         SETTINGS,
         VIPS4,
         VIPS6,
@@ -90,6 +93,8 @@ pub mod names {
         BACKENDS,
         TUNNELS,
         SNAT,
+        SOURCES4,
+        SOURCES6,
         FLOW_HEADS4,
         FLOW_HEADS6,
         FLOWS4,
@@ -280,6 +285,8 @@ pod!(
     service::Timeouts,
     service::VipKey<V4>,
     service::VipKey<V6>,
+    sources::Source<V4>,
+    sources::Source<V6>,
     table::Entry<V4>,
     table::Entry<V6>,
     table::Head,

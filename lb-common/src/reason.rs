@@ -65,6 +65,8 @@ reasons! {
 
     /// TTL or hop limit would reach 0.
     TtlExpired = "ttl_expired", Drop;
+    /// The lists of the service do not let this source open flows.
+    SourceDenied = "source_denied", Drop;
     /// The first fragment of a datagram for a vip.
     Fragment = "fragment", Drop;
     /// Mode `dsr`: the backend's MAC address is unknown, and the kernel cannot forward it there.

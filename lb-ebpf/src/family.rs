@@ -1,12 +1,13 @@
 //! The two address families: each has headers and maps of its own size, and one path serves both.
 
-use aya_ebpf::maps::HashMap;
+use aya_ebpf::maps::{HashMap, LpmTrie};
 use lb_common::{
     Address, V4, V6,
     backend::Backend,
     flow::FlowKey,
     reason::Reason,
     service::VipKey,
+    sources::Source,
     table::{Entries, Head},
     unmapped,
 };
@@ -28,6 +29,8 @@ pub trait Family: Sized + 'static {
     /// The segment of this protocol in a frame.
     fn segment<T: Transport>(frame: Frame<'_>) -> Result<Segment<'_, Self, T>, Reason>;
     fn vips() -> &'static HashMap<VipKey<Self::Address>, u32>;
+    /// Which sources may open flows.
+    fn sources() -> &'static LpmTrie<Source<Self::Address>, u32>;
     /// Head and entries of the flow table's bucket with this index.
     fn head(bucket_idx: u32) -> Option<*mut Head>;
     fn entries(bucket_idx: u32) -> Option<*mut Entries<Self::Address>>;
@@ -60,6 +63,11 @@ impl Family for Inet {
     #[inline(always)]
     fn vips() -> &'static HashMap<VipKey<V4>, u32> {
         &maps::VIPS4
+    }
+
+    #[inline(always)]
+    fn sources() -> &'static LpmTrie<Source<V4>, u32> {
+        &maps::SOURCES4
     }
 
     #[inline(always)]
@@ -111,6 +119,11 @@ impl Family for Inet6 {
     #[inline(always)]
     fn vips() -> &'static HashMap<VipKey<V6>, u32> {
         &maps::VIPS6
+    }
+
+    #[inline(always)]
+    fn sources() -> &'static LpmTrie<Source<V6>, u32> {
+        &maps::SOURCES6
     }
 
     #[inline(always)]

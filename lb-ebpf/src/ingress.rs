@@ -19,7 +19,7 @@ use crate::{
     forward, maps,
     packet::{ETHERTYPE_IPV4_BE, ETHERTYPE_IPV6_BE, Frame, IpHeader as _, Segment, Tcp, Udp},
     rewrite::{self, Readdress},
-    select, stats,
+    select, sources, stats,
     table::Table,
     translate::{self, Translate},
     tunnel,
@@ -130,6 +130,9 @@ fn new<F: Readdress + Table, T: Life>(ctx: &XdpContext) -> Result<u32, Reason> {
         return Err(Reason::Fragment);
     }
     let service = maps::SERVICES.get(service_idx).ok_or(Reason::TableError)?;
+    if sources::deny::<F>(service_idx, service, &key.source) {
+        return Err(Reason::SourceDenied);
+    }
     if mode::is_one_way(service.mode) {
         return Ok(ONE_WAY + service_idx);
     }

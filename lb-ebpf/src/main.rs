@@ -21,6 +21,7 @@ mod maps;
 mod packet;
 mod rewrite;
 mod select;
+mod sources;
 mod stats;
 mod sweep;
 mod table;

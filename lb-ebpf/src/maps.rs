@@ -4,7 +4,7 @@
 use aya_ebpf::{
     btf_maps,
     macros::{btf_map, map},
-    maps::{Array, HashMap, PerCpuArray},
+    maps::{Array, HashMap, LpmTrie, PerCpuArray},
 };
 use lb_common::{
     Budget, Budgeted, MAX_BACKENDS, MAX_SERVICES, MAX_SNAT, MAX_VIPS, RING_MAP_CHUNKS, RingChunk,
@@ -13,6 +13,7 @@ use lb_common::{
     flow::FlowKey,
     reason::REASON_SLOTS,
     service::{Service, Settings, VipKey},
+    sources::{SOURCE_SLOTS, Source},
     table::{Entries, Head, buckets},
 };
 
@@ -45,6 +46,11 @@ pub static BACKENDS: Array<Backend> = Array::with_max_entries(MAX_BACKENDS, 0);
 pub static TUNNELS: Array<Tunnel> = Array::with_max_entries(MAX_BACKENDS, ALIGNED as u32);
 #[map(name = "snat")]
 pub static SNAT: Array<V6> = Array::with_max_entries(MAX_SNAT, 0);
+/// Entries are made as they come: these lengths are limits.
+#[map(name = "sources4")]
+pub static SOURCES4: LpmTrie<Source<V4>, u32> = LpmTrie::with_max_entries(SOURCE_SLOTS, 0);
+#[map(name = "sources6")]
+pub static SOURCES6: LpmTrie<Source<V6>, u32> = LpmTrie::with_max_entries(SOURCE_SLOTS, 0);
 
 /// Heads are made with type information, by which the kernel finds the lock in each.
 #[btf_map(name = "flow_heads4")]

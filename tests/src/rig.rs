@@ -7,6 +7,7 @@ mod cpu;
 mod entry;
 mod flows;
 mod outcome;
+mod sources;
 mod sweep;
 mod tables;
 

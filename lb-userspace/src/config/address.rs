@@ -24,7 +24,7 @@ pub(super) fn source(text: &str) -> Result<IpAddr, String> {
     Ok(address)
 }
 
-/// The prefix of a tunnel's sources; a single address is a prefix of full length.
+/// A prefix; a single address is a prefix of full length.
 pub(super) fn prefix(text: &str) -> Result<Prefix, String> {
     let shown = shown(text);
     let (address, length) = match text.split_once('/') {
@@ -51,6 +51,21 @@ pub(super) fn prefix(text: &str) -> Result<Prefix, String> {
         ));
     }
     Ok(Prefix { address, length })
+}
+
+/// The prefix of some clients, as their packets carry it.
+pub(super) fn clients(text: &str) -> Result<Prefix, String> {
+    let prefix = prefix(text)?;
+    match (prefix.address, prefix.length.checked_sub(96)) {
+        (IpAddr::V6(v6), Some(length)) => match v6.to_ipv4_mapped() {
+            None => Ok(prefix),
+            Some(v4) => Err(format!(
+                "`{}` is IPv4 written as IPv6; write {v4}/{length}",
+                shown(text)
+            )),
+        },
+        _ => Ok(prefix),
+    }
 }
 
 /// The first address of the prefix of this length that an address lies in.

@@ -21,6 +21,7 @@ mod problem;
 mod raw;
 mod section;
 mod shape;
+mod sources;
 mod units;
 
 #[cfg(test)]
@@ -41,6 +42,7 @@ pub use parsed::{
 };
 pub use problem::{ConfigError, Problem};
 pub use shape::MAX_FILE_BYTES;
+pub use sources::{Access, Rules, Sources};
 
 /// Reads and checks a file. Nothing else is touched.
 ///

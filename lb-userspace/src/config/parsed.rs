@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use super::sources::Sources;
+
 /// A whole configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -91,6 +93,8 @@ pub struct Service {
     pub on_down: OnDown,
     pub timeouts: Timeouts,
     pub health_check: HealthCheck,
+    /// At most [`lb_common::sources::MAX_SOURCES`] of a family over all services.
+    pub sources: Sources,
     /// May be empty: new flows are then answered with RST. In mode `route` each has a vip of its
     /// family, in one-way modes one of its port.
     pub backends: Vec<Backend>,
@@ -119,7 +123,7 @@ impl Default for Tunnel {
 }
 
 /// Addresses that begin alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Prefix {
     /// The first of them: all bits beyond the length are 0.
     pub address: IpAddr,

@@ -2,6 +2,7 @@
 //! problem reported.
 
 mod health;
+mod lists;
 mod options;
 mod service;
 

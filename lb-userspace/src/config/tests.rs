@@ -1,6 +1,7 @@
 //! What a file may say, and the exact words in which everything else is refused.
 
 mod arbitrary;
+mod lists;
 mod reading;
 
 use std::{fmt::Write as _, time::Duration};
@@ -108,6 +109,7 @@ fn the_smallest_file_gets_every_default() {
                 fall: 3,
                 jitter_percent: 10,
             },
+            sources: Sources::default(),
             backends: vec![Backend {
                 name: "web-1".into(),
                 address: "10.0.0.11:8080".parse().unwrap(),

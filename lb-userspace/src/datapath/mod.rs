@@ -7,6 +7,7 @@ mod flows;
 mod log;
 mod pins;
 mod rings;
+mod sources;
 mod store;
 mod sweep;
 mod sys;

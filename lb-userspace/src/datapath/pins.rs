@@ -229,11 +229,13 @@ pub fn layout() -> Vec<Expected> {
         backend::{Backend, BackendStats, Tunnel},
         reason::REASON_SLOTS,
         service::{Service, Settings, VipKey},
+        sources::{SOURCE_SLOTS, Source},
         table::{Entries, Head},
     };
     const HASH: u32 = 1;
     const ARRAY: u32 = 2;
     const PERCPU_ARRAY: u32 = 6;
+    const LPM_TRIE: u32 = 11;
     const ARRAY_OF_MAPS: u32 = 12;
     fn of<K, V>(name: &'static str, kind: u32, max_entries: Option<u32>) -> Expected {
         let bytes = |size: usize| u32::try_from(size).expect("map entries are small");
@@ -254,6 +256,9 @@ pub fn layout() -> Vec<Expected> {
         of::<u32, Backend>(names::BACKENDS, ARRAY, Some(MAX_BACKENDS)),
         of::<u32, Tunnel>(names::TUNNELS, ARRAY, Some(MAX_BACKENDS)),
         of::<u32, V6>(names::SNAT, ARRAY, Some(MAX_SNAT)),
+        // The key's length in bits stands before it.
+        of::<(u32, Source<V4>), u32>(names::SOURCES4, LPM_TRIE, Some(SOURCE_SLOTS)),
+        of::<(u32, Source<V6>), u32>(names::SOURCES6, LPM_TRIE, Some(SOURCE_SLOTS)),
         of::<u32, Head>(names::FLOW_HEADS4, ARRAY, None),
         of::<u32, Head>(names::FLOW_HEADS6, ARRAY, None),
         of::<u32, Entries<V4>>(names::FLOWS4, ARRAY, None),

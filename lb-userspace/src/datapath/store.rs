@@ -13,13 +13,13 @@ use aya::{
 use lb_common::{
     MAX_BACKENDS, NO_BACKEND, V4, V6,
     backend::{Backend, BackendStats, Tunnel},
-    names,
+    mapped, names,
     reason::Reason,
     service::{Service, Settings, VipKey},
 };
 
-use super::{error::DatapathError, pins::Pins, rings::RingStore, sys};
-use crate::tables::{Tables, diff::Changes};
+use super::{error::DatapathError, pins::Pins, rings::RingStore, sources::SourceStore, sys};
+use crate::tables::{Tables, diff::Changes, sources::lists};
 
 /// Handles of the maps that the daemon writes, and of the counters it reads.
 pub struct Store {
@@ -31,6 +31,8 @@ pub struct Store {
     backends: Array<MapData, Backend>,
     tunnels: Array<MapData, Tunnel>,
     snat: Array<MapData, V6>,
+    sources4: SourceStore<V4>,
+    sources6: SourceStore<V6>,
     backend_stats: PerCpuArray<MapData, BackendStats>,
     backends_seen: Array<MapData, u64>,
     reasons: PerCpuArray<MapData, u64>,
@@ -51,6 +53,8 @@ impl Store {
             backends: typed(pins, names::BACKENDS)?,
             tunnels: typed(pins, names::TUNNELS)?,
             snat: typed(pins, names::SNAT)?,
+            sources4: SourceStore::open(pins, names::SOURCES4)?,
+            sources6: SourceStore::open(pins, names::SOURCES6)?,
             backend_stats: typed(pins, names::BACKEND_STATS)?,
             backends_seen: typed(pins, names::BACKENDS_SEEN)?,
             reasons: typed(pins, names::REASONS)?,
@@ -90,11 +94,13 @@ impl Store {
         }
         tables.vips4 = read_hash(self.vips4.map(), names::VIPS4)?;
         tables.vips6 = read_hash(self.vips6.map(), names::VIPS6)?;
+        tables.sources4 = lists(self.sources4.read()?, mapped);
+        tables.sources6 = lists(self.sources6.read()?, |words| words);
         Ok(tables)
     }
 
     /// Writes a difference. What a write refers to is there before it: sources, backends, rings,
-    /// services, the filter, vips; removals go the other way round.
+    /// lists of sources, services, the filter, vips; removals go the other way round.
     ///
     /// # Errors
     /// When the kernel refuses a write; those before it are in force then.
@@ -113,6 +119,8 @@ impl Store {
             }
         }
         self.rings.write(&changes.rings)?;
+        self.sources4.set(&changes.sources4)?;
+        self.sources6.set(&changes.sources6)?;
         for (idx, service) in &changes.services {
             if let Some(service) = service {
                 self.set_service(*idx, service)?;
@@ -129,6 +137,8 @@ impl Store {
         for (idx, _) in changes.services.iter().filter(|(_, kept)| kept.is_none()) {
             self.set_service(*idx, &Service::default())?;
         }
+        self.sources4.remove(&changes.sources4)?;
+        self.sources6.remove(&changes.sources6)?;
         for (idx, _) in changes.rings.iter().filter(|(_, kept)| kept.is_none()) {
             self.rings.remove(*idx)?;
         }

@@ -19,10 +19,16 @@ pub fn words(address: IpAddr) -> V6 {
 /// Where the backend of an entry listens.
 #[must_use]
 pub fn address_of(entry: &Backend) -> SocketAddr {
+    let ip = ip(entry.address);
+    SocketAddr::new(ip, u16::from_be(entry.port_be))
+}
+
+/// The address in this form.
+#[must_use]
+pub fn ip(words: V6) -> IpAddr {
     let mut octets = [0; 16];
-    for (bytes, word) in octets.chunks_exact_mut(4).zip(entry.address) {
+    for (bytes, word) in octets.chunks_exact_mut(4).zip(words) {
         bytes.copy_from_slice(&word.to_ne_bytes());
     }
-    let ip = IpAddr::from(octets).to_canonical();
-    SocketAddr::new(ip, u16::from_be(entry.port_be))
+    IpAddr::from(octets).to_canonical()
 }

@@ -9,11 +9,16 @@ use lb_common::{
     V4, V6,
     backend::{Backend, Tunnel},
     service::{Service, Settings, VipKey},
+    unmapped,
 };
 
-use super::{Tables, ring::Ring};
+use super::{
+    Tables,
+    ring::Ring,
+    sources::{self, Entry},
+};
 
-/// Writes, in no order; `datapath` knows the order in which they are safe. `None` removes.
+/// Writes, in no order save those of sources; `datapath` knows the order in which they are safe. `None` removes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     pub settings: Option<Box<Settings>>,
@@ -24,6 +29,8 @@ pub struct Changes {
     pub services: Vec<(u32, Option<Service>)>,
     pub vips4: Vec<(VipKey<V4>, Option<u32>)>,
     pub vips6: Vec<(VipKey<V6>, Option<u32>)>,
+    pub sources4: Vec<(Entry<V4>, Option<u32>)>,
+    pub sources6: Vec<(Entry<V6>, Option<u32>)>,
 }
 
 impl Changes {
@@ -44,6 +51,8 @@ impl Changes {
             + self.services.len()
             + self.vips4.len()
             + self.vips6.len()
+            + self.sources4.len()
+            + self.sources6.len()
     }
 }
 
@@ -63,6 +72,10 @@ pub fn difference(applied: &Tables, desired: &Tables) -> Changes {
         services: ordered(&applied.services, &desired.services),
         vips4: hashed(&applied.vips4, &desired.vips4),
         vips6: hashed(&applied.vips6, &desired.vips6),
+        sources4: sources::changes(&applied.sources4, &desired.sources4, |words| {
+            unmapped(&words)
+        }),
+        sources6: sources::changes(&applied.sources6, &desired.sources6, |words| words),
     }
 }
 

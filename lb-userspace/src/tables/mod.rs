@@ -8,6 +8,7 @@ pub mod ids;
 pub mod maglev;
 mod modes;
 pub mod ring;
+pub mod sources;
 
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ pub use self::{
     address::{address_of, words},
     modes::{identity_of, obstacle},
     ring::RingCache,
+    sources::Entry,
 };
 use self::{
     ids::Ids,
@@ -58,6 +60,8 @@ pub struct Tables {
     pub services: BTreeMap<u32, Service>,
     pub vips4: HashMap<VipKey<V4>, u32>,
     pub vips6: HashMap<VipKey<V6>, u32>,
+    pub sources4: sources::Lists,
+    pub sources6: sources::Lists,
 }
 
 impl Tables {
@@ -73,6 +77,8 @@ impl Tables {
             services: BTreeMap::new(),
             vips4: HashMap::new(),
             vips6: HashMap::new(),
+            sources4: sources::Lists::new(),
+            sources6: sources::Lists::new(),
         }
     }
 }
@@ -221,6 +227,7 @@ fn add_service(
     let eligible = u32::try_from(members.len()).expect("backends are limited");
     let slots = rings.slots(service_idx, members);
     let ring = Ring::after(applied.rings.get(&service_idx), slots);
+    let flags = sources::add(service, service_idx, &vips, desired);
     desired.services.insert(
         service_idx,
         Service {
@@ -229,6 +236,7 @@ fn add_service(
             ring_half: ring.half,
             scheduler: scheduler(service.scheduler),
             version: family as u8,
+            flags,
             identity: service_identity,
             timeouts: timeouts(service),
             ..Service::default()

@@ -2,6 +2,7 @@
 
 mod kept;
 mod modes;
+mod sources;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -149,6 +150,8 @@ fn write(tables: &mut Tables, changes: &Changes) {
     ordered(&mut tables.services, &changes.services);
     hashed(&mut tables.vips4, &changes.vips4);
     hashed(&mut tables.vips6, &changes.vips6);
+    sources::write(&mut tables.sources4, &changes.sources4);
+    sources::write(&mut tables.sources6, &changes.sources6);
 }
 
 fn parse(yaml: &str) -> Config {

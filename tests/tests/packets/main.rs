@@ -19,6 +19,7 @@ mod ports;
 mod resets;
 mod route;
 mod scene;
+mod source_lists;
 mod sweeping;
 mod truncated;
 mod tunnels;

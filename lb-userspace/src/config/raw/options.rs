@@ -3,7 +3,10 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use super::health::{self, HealthOptions};
+use super::{
+    health::{self, HealthOptions},
+    lists::{self, Lists},
+};
 use crate::config::{
     address,
     field::Field,
@@ -26,6 +29,7 @@ pub(super) struct Options<'a> {
     pub(super) on_down: OnDown,
     pub(super) timeouts: Timeouts,
     pub(super) health_check: HealthOptions<'a>,
+    pub(super) lists: Lists,
 }
 
 impl Default for Options<'_> {
@@ -39,6 +43,7 @@ impl Default for Options<'_> {
             on_down: OnDown::Reset,
             timeouts: Timeouts::default(),
             health_check: HealthOptions::default(),
+            lists: Lists::default(),
         }
     }
 }
@@ -82,6 +87,7 @@ impl<'a> Options<'a> {
             health_check: keys.inherited("health_check", &inherited, |field| {
                 health::onto(&inherited, &field)
             }),
+            lists: lists::onto(&base.lists, keys),
         };
         keys.optional("affinity", (), |field| {
             field.word(&[()], |()| "none", &["client_ip"])

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use lb_common::{MAX_BACKENDS, MAX_SERVICES, MAX_VIPS};
+use lb_common::{MAX_BACKENDS, MAX_SERVICES, MAX_VIPS, sources::MAX_SOURCES};
 
 use super::{Unique, health, options::Options, too_many};
 use crate::config::{
@@ -21,6 +21,8 @@ struct All<'a> {
     vips: Unique<(SocketAddr, Protocol)>,
     backends: Vec<(Field<'a>, SocketAddr, Protocol)>,
     http_checks: bool,
+    /// Entries of the lists of sources, IPv4 and IPv6.
+    sources: [usize; 2],
 }
 
 /// The list `services`.
@@ -56,6 +58,9 @@ fn service<'a>(field: &Field<'a>, defaults: &Options<'a>, all: &mut All<'a>) -> 
     });
     keys.finish();
     options.health_check.refuse_http_keys();
+    let sources = &options.lists.sources;
+    all.sources[0] += sources.v4.len();
+    all.sources[1] += sources.v6.len();
     all.http_checks |= options.health_check.kind == health::Kind::Http;
     let (listen, backends) = (listen?, backends?);
     if options.mode.is_one_way() {
@@ -79,6 +84,7 @@ fn service<'a>(field: &Field<'a>, defaults: &Options<'a>, all: &mut All<'a>) -> 
         on_down: options.on_down,
         timeouts: options.timeouts,
         health_check: options.health_check.check(),
+        sources: options.lists.sources,
         backends: values(backends)?,
     })
 }
@@ -273,4 +279,6 @@ fn sizes(field: &Field<'_>, services: usize, all: &All<'_>) {
     most(ipv4, "IPv4 vips", MAX_VIPS);
     most(all.vips.0.len() - ipv4, "IPv6 vips", MAX_VIPS);
     most(all.backends.len(), "backends in all", MAX_BACKENDS);
+    most(all.sources[0], "IPv4 sources in all", MAX_SOURCES);
+    most(all.sources[1], "IPv6 sources in all", MAX_SOURCES);
 }

@@ -14,8 +14,8 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use super::{
     super::{
         Backend, Config, GueVariant, HealthCheck, Limits, Mode, OnDown, OnExit, PortRange, Prefix,
-        Probe, Protocol, Scheduler, Service, Snat, Timeouts, Tunnel, XdpMode, address::network,
-        parse,
+        Probe, Protocol, Scheduler, Service, Snat, Sources, Timeouts, Tunnel, XdpMode,
+        address::network, parse,
     },
     FULL, GOOD,
 };
@@ -110,6 +110,21 @@ fn tunnel(v6: bool) -> impl Strategy<Value = Tunnel> {
     })
 }
 
+/// Of each family, addresses may be refused.
+fn sources() -> impl Strategy<Value = Sources> {
+    let prefix = any::<bool>().prop_flat_map(|v6| {
+        (ip(v6), 0..=if v6 { 128_u8 } else { 32 }).prop_map(|(ip, length)| Prefix {
+            address: network(ip, length),
+            length,
+        })
+    });
+    vec(prefix, 0..4).prop_map(|mut denied| {
+        denied.sort();
+        denied.dedup();
+        Sources::of(&[], &denied)
+    })
+}
+
 fn service() -> impl Strategy<Value = Service> {
     any::<bool>().prop_flat_map(|v6| {
         let backend =
@@ -126,11 +141,11 @@ fn service() -> impl Strategy<Value = Service> {
             health_check(),
             vec(backend, 0..6),
             select(Mode::ALL),
-            (tunnel(v6), select(Protocol::ALL)),
+            (tunnel(v6), select(Protocol::ALL), sources()),
         )
             .prop_map(
-                |(name, listen, on_down, timeouts, health_check, mut backends, mode, other)| {
-                    let (tunnel, protocol) = other;
+                |(name, listen, on_down, timeouts, health_check, mut backends, mode, more)| {
+                    let (tunnel, protocol, sources) = more;
                     if mode.is_one_way() {
                         for (n, backend) in backends.iter_mut().enumerate() {
                             backend.address.set_port(listen[n % listen.len()].port());
@@ -150,6 +165,7 @@ fn service() -> impl Strategy<Value = Service> {
                         on_down,
                         timeouts,
                         health_check,
+                        sources,
                         backends,
                     }
                 },
@@ -257,6 +273,10 @@ fn written(config: &Config) -> String {
         }
         line(format!("    scheduler: {}", service.scheduler.name()));
         line(format!("    on_down: {}", service.on_down.name()));
+        let denied: Vec<String> = (service.sources.v4.keys().chain(service.sources.v6.keys()))
+            .map(Prefix::to_string)
+            .collect();
+        line(format!("    deny: {denied:?}"));
         line("    timeouts:".into());
         let timeouts = &service.timeouts;
         line(format!(
