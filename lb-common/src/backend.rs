@@ -6,6 +6,7 @@
 pub struct Backend {
     /// Address, network byte order; IPv4 in the form of IPv6 ([`crate::mapped`]).
     pub address: [u32; 4],
+    /// 0 for the port that the client asked for.
     pub port_be: u16,
     /// One of [`state`].
     pub state: u8,

@@ -24,8 +24,12 @@ pub const LAYOUT_VERSION: u32 = 5;
 pub const MAX_BACKENDS: u32 = 16_384;
 /// Most services: the length of the maps `services` and `rings`.
 pub const MAX_SERVICES: u32 = 1_024;
-/// Most vips of each address family.
+/// Most vips of each address family that are one port: half the length of the maps `vips4` and
+/// `vips6`, so that all may be replaced by others before they are removed.
 pub const MAX_VIPS: u32 = 4_096;
+/// Most prefixes of each address family into which vips that are ranges of ports are split: half of
+/// what the maps `vip_ranges4` and `vip_ranges6` take, for the same reason.
+pub const MAX_VIP_PREFIXES: u32 = 16_384;
 /// Most source addresses for mode `nat`, over both families.
 pub const MAX_SNAT: u32 = 256;
 
@@ -62,6 +66,8 @@ pub mod names {
     pub const SETTINGS: &str = "settings";
     pub const VIPS4: &str = "vips4";
     pub const VIPS6: &str = "vips6";
+    pub const VIP_RANGES4: &str = "vip_ranges4";
+    pub const VIP_RANGES6: &str = "vip_ranges6";
     pub const SERVICES: &str = "services";
     pub const RINGS: &str = "rings";
     pub const BACKENDS: &str = "backends";
@@ -84,10 +90,12 @@ pub mod names {
     pub const FLOW_BUCKETS: &str = "FLOW_BUCKETS";
 
     /// Every pinned map.
-    pub const MAPS: [&str; 18] = [
+    pub const MAPS: [&str; 20] = [
         SETTINGS,
         VIPS4,
         VIPS6,
+        VIP_RANGES4,
+        VIP_RANGES6,
         SERVICES,
         RINGS,
         BACKENDS,
@@ -280,6 +288,10 @@ pod!(
     flow::FlowKey<V6>,
     flow::Flow<V4>,
     flow::Flow<V6>,
+    service::PortKey<V4>,
+    service::PortKey<V6>,
+    service::PortPrefix<V4>,
+    service::PortPrefix<V6>,
     service::Service,
     service::Settings,
     service::Timeouts,

@@ -17,6 +17,39 @@ pub struct VipKey<A> {
 const _: () = assert!(size_of::<VipKey<crate::V4>>() == 8);
 const _: () = assert!(size_of::<VipKey<crate::V6>>() == 20);
 
+/// What the tries `vip_ranges4` and `vip_ranges6` match a packet against: as [`VipKey`], but with the
+/// port at the end, so that ports which begin alike are one entry. 8 bytes for IPv4, 20 for IPv6.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PortKey<A> {
+    /// Network byte order.
+    pub address: A,
+    /// IP protocol number.
+    pub protocol: u8,
+    pub pad: u8,
+    pub port_be: u16,
+}
+const _: () = assert!(size_of::<PortKey<crate::V4>>() == 8);
+const _: () = assert!(size_of::<PortKey<crate::V6>>() == 20);
+
+impl<A> PortKey<A> {
+    /// Bits of all of it, in a search for one port.
+    pub const BITS: u32 = 8 * size_of::<Self>() as u32;
+}
+
+/// A key of `vip_ranges4` and `vip_ranges6`: ports of a vip whose numbers begin alike; the value is
+/// the service's index. It begins with the length, as `struct bpf_lpm_trie_key` does. 12 bytes for
+/// IPv4, 24 for IPv6.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PortPrefix<A> {
+    /// Bits of the key that count: all but the last of the port, at most 16 of which are left out.
+    pub bits: u32,
+    pub key: PortKey<A>,
+}
+const _: () = assert!(size_of::<PortPrefix<crate::V4>>() == 12);
+const _: () = assert!(size_of::<PortPrefix<crate::V6>>() == 24);
+
 /// One service.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -137,6 +170,11 @@ pub mod setting {
     pub const REDIRECT_BACK: u32 = 1;
     /// Some service is of mode `route`: packets from the backends' addresses and ports may be ours.
     pub const ROUTE: u32 = 2;
+    /// Some vip is a range of ports: packets for any port of its address may be ours.
+    pub const RANGES: u32 = 4;
+    /// Some backend of mode `route` has no port of its own: packets from any port of its address may
+    /// be ours.
+    pub const ROUTE_ANY_PORT: u32 = 8;
     /// Some service of mode `nat` leads from one address family to the other: flows of IPv4 packets
     /// may be in the table of IPv6.
     pub const CROSSED: u32 = 16;
@@ -161,8 +199,9 @@ pub struct Settings {
     /// Bits of [`setting`].
     pub flags: u32,
     pub pad: u32,
-    /// One bit for each vip ([`hash::vip_bit`]), each source address of mode `nat`
-    /// ([`hash::snat_bit`]) and each backend of mode `route` ([`hash::reply_bit`]).
+    /// One bit for each vip ([`hash::vip_bit`], with port 0 for a range of ports), each source address
+    /// of mode `nat` ([`hash::snat_bit`]) and each backend of mode `route` ([`hash::reply_bit`], with
+    /// port 0 for one without a port).
     /// A clear bit proves that a packet is not ours; a set one calls for a lookup.
     pub filter: [u64; FILTER_WORDS],
 }
@@ -189,14 +228,23 @@ impl Settings {
         self.admit(hash::vip_bit(vip.address, vip.port_be, vip.protocol));
     }
 
+    /// Marks vips of this address and protocol that are ranges of ports as ours.
+    pub fn admit_ranges<A: Address>(&mut self, address: A, protocol: u8) {
+        self.flags |= setting::RANGES;
+        self.admit(hash::vip_bit(address, 0, protocol));
+    }
+
     /// Marks a source address of mode `nat` as ours.
     pub fn admit_snat<A: Address>(&mut self, address: A) {
         self.admit(hash::snat_bit(address));
     }
 
-    /// Marks what a backend of mode `route` sends as ours.
+    /// Marks what a backend of mode `route` sends as ours; port 0 stands for all.
     pub fn admit_route<A: Address>(&mut self, address: A, port_be: u16, protocol: u8) {
         self.flags |= setting::ROUTE;
+        if port_be == 0 {
+            self.flags |= setting::ROUTE_ANY_PORT;
+        }
         self.admit(hash::reply_bit(address, port_be, protocol));
     }
 

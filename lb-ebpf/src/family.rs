@@ -6,7 +6,7 @@ use lb_common::{
     backend::Backend,
     flow::FlowKey,
     reason::Reason,
-    service::VipKey,
+    service::{PortKey, VipKey},
     sources::Source,
     table::{Entries, Head},
     unmapped,
@@ -29,6 +29,7 @@ pub trait Family: Sized + 'static {
     /// The segment of this protocol in a frame.
     fn segment<T: Transport>(frame: Frame<'_>) -> Result<Segment<'_, Self, T>, Reason>;
     fn vips() -> &'static HashMap<VipKey<Self::Address>, u32>;
+    fn vip_ranges() -> &'static LpmTrie<PortKey<Self::Address>, u32>;
     /// Which sources may open flows.
     fn sources() -> &'static LpmTrie<Source<Self::Address>, u32>;
     /// Head and entries of the flow table's bucket with this index.
@@ -63,6 +64,11 @@ impl Family for Inet {
     #[inline(always)]
     fn vips() -> &'static HashMap<VipKey<V4>, u32> {
         &maps::VIPS4
+    }
+
+    #[inline(always)]
+    fn vip_ranges() -> &'static LpmTrie<PortKey<V4>, u32> {
+        &maps::VIP_RANGES4
     }
 
     #[inline(always)]
@@ -119,6 +125,11 @@ impl Family for Inet6 {
     #[inline(always)]
     fn vips() -> &'static HashMap<VipKey<V6>, u32> {
         &maps::VIPS6
+    }
+
+    #[inline(always)]
+    fn vip_ranges() -> &'static LpmTrie<PortKey<V6>, u32> {
+        &maps::VIP_RANGES6
     }
 
     #[inline(always)]

@@ -100,7 +100,8 @@ pub fn is_over<F: Table>(key: &FlowKey<F::Address>, found: &Found<F>, now_ns: u6
     } else {
         (&key.source, key.source_port_be)
     };
-    if port_be != backend.port_be || !address.same(F::backend_address(backend)) {
+    let its_port = backend.port_be == 0 || port_be == backend.port_be;
+    if !its_port || !address.same(F::backend_address(backend)) {
         return true;
     }
     is_quiet(entry, now_ns) && twin::<F>(key, found).is_none_or(|twin| is_quiet(twin.entry, now_ns))

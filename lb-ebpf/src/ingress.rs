@@ -125,7 +125,7 @@ fn new<F: Readdress + Table, T: Life>(ctx: &XdpContext) -> Result<u32, Reason> {
     let mut segment = F::segment::<T>(Frame::new(ctx)?)?;
     let settings = maps::SETTINGS.get(0).ok_or(Reason::TableError)?;
     let key = &segment.key();
-    let service_idx = select::service::<F>(key).ok_or(Reason::NotOurs)?;
+    let service_idx = select::service::<F>(settings, key).ok_or(Reason::NotOurs)?;
     if segment.fragment {
         return Err(Reason::Fragment);
     }

@@ -19,6 +19,7 @@ mod forward;
 mod ingress;
 mod maps;
 mod packet;
+mod ports;
 mod rewrite;
 mod select;
 mod sources;

@@ -21,7 +21,7 @@ use crate::{
     family::Family,
     flow, maps,
     packet::{Ethernet, copy_mac},
-    stats,
+    ports, stats,
     table::{Inserted, Table},
 };
 
@@ -61,29 +61,28 @@ pub fn can_be_ours<A: lb_common::Address>(settings: &Settings, key: &FlowKey<A>)
     {
         return true;
     }
-    settings.flags & setting::ROUTE != 0
-        && admitted(
-            settings,
-            hash::reply_bit(key.source, key.source_port_be, key.protocol as u8),
-        )
+    settings.flags & (setting::ROUTE | setting::RANGES) != 0 && ports::can_be_ours(settings, key)
 }
 
 #[inline(always)]
-fn admitted(settings: &Settings, bit: usize) -> bool {
+pub fn admitted(settings: &Settings, bit: usize) -> bool {
     settings.filter[bit / 64] >> (bit % 64) & 1 == 1
 }
 
-/// The service whose vip this packet is for.
+/// The service whose vip this packet is for: a vip of this very port, or else the smallest range with it.
 #[inline(always)]
-pub fn service<F: Family>(key: &FlowKey<F::Address>) -> Option<u32> {
+pub fn service<F: Family>(settings: &Settings, key: &FlowKey<F::Address>) -> Option<u32> {
     let vip = VipKey {
         address: key.destination.copied(),
         port_be: key.destination_port_be,
         protocol: key.protocol as u8,
         pad: 0,
     };
-    // SAFETY: the value is one word, read once.
-    F::vips().get_ptr(&vip).map(|idx| unsafe { *idx })
+    if let Some(idx) = F::vips().get_ptr(&vip) {
+        // SAFETY: the value is one word, read once.
+        return Some(unsafe { *idx });
+    }
+    ports::service::<F>(settings, key)
 }
 
 /// The backend that the service's ring gives a new flow with this hash.
@@ -187,7 +186,6 @@ pub fn open<F: Table>(
 ) -> Result<&'static Flow<F::Address>, Reason> {
     let draft = draft::<F>()?;
     let backend_address = F::backend_address(choice.backend);
-    let port_be = choice.backend.port_be;
     fill_client::<F>(&mut draft.client, ethernet, key, choice, ifindex, now_ns);
     fill(
         &mut draft.replies,
@@ -202,7 +200,7 @@ pub fn open<F: Table>(
     draft.replies.source_port_be = key.destination_port_be;
     draft.replies.destination_port_be = key.source_port_be;
     draft.replies_key.source = backend_address.copied();
-    draft.replies_key.source_port_be = port_be;
+    draft.replies_key.source_port_be = ports::backend_port_be(choice.backend, key);
     draft.replies_key.protocol = key.protocol;
     draft.now_ns = now_ns;
     draft.timeouts = choice.service.timeouts;
@@ -316,7 +314,7 @@ fn fill_client<F: Family>(
     entry.source = key.source.copied();
     entry.source_port_be = key.source_port_be;
     entry.destination = F::backend_address(choice.backend);
-    entry.destination_port_be = choice.backend.port_be;
+    entry.destination_port_be = ports::backend_port_be(choice.backend, key);
 }
 
 /// Fills in what both entries of a new flow have alike. Field by field: a whole entry written at
