@@ -24,12 +24,14 @@ pub const LAYOUT_VERSION: u32 = 5;
 pub const MAX_BACKENDS: u32 = 16_384;
 /// Most services: the length of the maps `services` and `rings`.
 pub const MAX_SERVICES: u32 = 1_024;
-/// Most vips of each address family that are one port: half the length of the maps `vips4` and
-/// `vips6`, so that all may be replaced by others before they are removed.
+/// Most vips of each address family that are one port.
 pub const MAX_VIPS: u32 = 4_096;
-/// Most prefixes of each address family into which vips that are ranges of ports are split: half of
-/// what the maps `vip_ranges4` and `vip_ranges6` take, for the same reason.
+/// Most prefixes of each address family into which vips that are ranges of ports are split.
 pub const MAX_VIP_PREFIXES: u32 = 16_384;
+/// Lengths of the maps `vips4` and `vips6`, and of `vip_ranges4` and `vip_ranges6`: what replaces all
+/// that is there has room before that is removed.
+pub const VIP_SLOTS: u32 = 2 * MAX_VIPS;
+pub const VIP_PREFIX_SLOTS: u32 = 2 * MAX_VIP_PREFIXES;
 /// Most source addresses for mode `nat`, over both families.
 pub const MAX_SNAT: u32 = 256;
 

@@ -7,8 +7,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, PerCpuArray},
 };
 use lb_common::{
-    Budget, Budgeted, MAX_BACKENDS, MAX_SERVICES, MAX_SNAT, MAX_VIP_PREFIXES, MAX_VIPS,
-    RING_MAP_CHUNKS, RingChunk, V4, V6,
+    Budget, Budgeted, MAX_BACKENDS, MAX_SERVICES, MAX_SNAT, RING_MAP_CHUNKS, RingChunk, V4, V6,
+    VIP_PREFIX_SLOTS, VIP_SLOTS,
     backend::{Backend, BackendStats, Tunnel},
     flow::FlowKey,
     reason::REASON_SLOTS,
@@ -28,16 +28,14 @@ const ALIGNED: usize = 1 << 10;
 #[map(name = "settings")]
 pub static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
 #[map(name = "vips4")]
-pub static VIPS4: HashMap<VipKey<V4>, u32> = HashMap::with_max_entries(2 * MAX_VIPS, 0);
+pub static VIPS4: HashMap<VipKey<V4>, u32> = HashMap::with_max_entries(VIP_SLOTS, 0);
 #[map(name = "vips6")]
-pub static VIPS6: HashMap<VipKey<V6>, u32> = HashMap::with_max_entries(2 * MAX_VIPS, 0);
+pub static VIPS6: HashMap<VipKey<V6>, u32> = HashMap::with_max_entries(VIP_SLOTS, 0);
 /// For vips that are ranges of ports; an entry takes memory only while it is there.
 #[map(name = "vip_ranges4")]
-pub static VIP_RANGES4: LpmTrie<PortKey<V4>, u32> =
-    LpmTrie::with_max_entries(2 * MAX_VIP_PREFIXES, 0);
+pub static VIP_RANGES4: LpmTrie<PortKey<V4>, u32> = LpmTrie::with_max_entries(VIP_PREFIX_SLOTS, 0);
 #[map(name = "vip_ranges6")]
-pub static VIP_RANGES6: LpmTrie<PortKey<V6>, u32> =
-    LpmTrie::with_max_entries(2 * MAX_VIP_PREFIXES, 0);
+pub static VIP_RANGES6: LpmTrie<PortKey<V6>, u32> = LpmTrie::with_max_entries(VIP_PREFIX_SLOTS, 0);
 #[map(name = "services")]
 pub static SERVICES: Array<Service> = Array::with_max_entries(MAX_SERVICES, 0);
 /// One inner map for each service that exists, with room for two rings: its own and the next.

@@ -144,7 +144,7 @@ fn backends(status: &Status, registry: &mut Registry) {
             let labels = BackendLabels {
                 service: service.name.clone(),
                 backend: backend.name.clone(),
-                address: backend.address.to_string(),
+                address: backend.address.clone(),
             };
             up.get_or_create(&labels)
                 .set(i64::from(backend.state == "up"));

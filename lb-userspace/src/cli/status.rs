@@ -46,7 +46,6 @@ fn render(view: &View) -> String {
 }
 
 fn render_service(service: &ServiceStatus) -> String {
-    let vips: Vec<String> = service.vips.iter().map(ToString::to_string).collect();
     let up = (service.backends.iter())
         .filter(|backend| backend.state == "up")
         .count();
@@ -60,7 +59,7 @@ fn render_service(service: &ServiceStatus) -> String {
     for backend in &service.backends {
         table.add_row([
             backend.name.clone(),
-            backend.address.to_string(),
+            backend.address.clone(),
             backend.state.clone(),
             ago(&backend.since),
             backend.weight.to_string(),
@@ -77,7 +76,7 @@ fn render_service(service: &ServiceStatus) -> String {
         service.protocol,
         service.mode,
         service.scheduler,
-        vips.join(" "),
+        service.vips.join(" "),
         service.backends.len(),
         indented(&table)
     )

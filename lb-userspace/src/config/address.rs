@@ -3,13 +3,63 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::{parsed::Prefix, path::shown};
+use super::{
+    parsed::Prefix,
+    path::shown,
+    units,
+    vip::{PortRange, Vip, bracketed},
+};
 
-/// A vip, or a backend's address and port: unicast, and reachable from another host.
-pub(super) fn endpoint(text: &str) -> Result<SocketAddr, String> {
-    let address = socket(text)?;
+/// A vip: one port, `8000-8100` or `*`. Unicast, and reachable from another host.
+pub(super) fn vip(text: &str) -> Result<Vip, String> {
+    let vip = match several_ports(text) {
+        Some((address, ports)) => Vip {
+            address,
+            ports: ports?,
+        },
+        None => socket(text)?.into(),
+    };
+    unicast(vip.address, text)?;
+    Ok(vip)
+}
+
+/// A backend's address, and its port or none, which is port 0: unicast, and reachable from another
+/// host.
+pub(super) fn backend(text: &str) -> Result<SocketAddr, String> {
+    let address = match (several_ports(text), text.parse::<IpAddr>()) {
+        (Some((address, Ok(PortRange::ALL))), _) | (None, Ok(address)) => {
+            SocketAddr::new(address, 0)
+        }
+        (Some(_), _) => {
+            return Err(format!(
+                "`{}` names a range of ports, but packets go to one: leave the port out to keep the \
+                 one that the client asked for, or give one port",
+                shown(text)
+            ));
+        }
+        (None, Err(_)) => match bracketed(text) {
+            Some(address) => SocketAddr::new(address.into(), 0),
+            None => socket(text)?,
+        },
+    };
     unicast(address.ip(), text)?;
     Ok(address)
+}
+
+/// The address before more ports than one, and those; `None` for a text of another form.
+fn several_ports(text: &str) -> Option<(IpAddr, Result<PortRange, String>)> {
+    let (host, ports) = text.rsplit_once(':')?;
+    let address = match host.parse() {
+        Ok(IpAddr::V4(v4)) => v4.into(),
+        _ => bracketed(host)?.into(),
+    };
+    if ports == "*" {
+        return Some((address, Ok(PortRange::ALL)));
+    }
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let (first, last) = ports.split_once('-')?;
+    let wrong = |why| format!("`{}`: {why}", shown(text));
+    (digits(first) && digits(last)).then(|| (address, units::ports(ports).map_err(wrong)))
 }
 
 /// A source address of mode `nat`.
@@ -104,22 +154,24 @@ pub(super) fn socket(text: &str) -> Result<SocketAddr, String> {
 
 fn not_a_socket(text: &str) -> String {
     let shown = shown(text);
-    match text.parse::<IpAddr>() {
-        Ok(IpAddr::V4(v4)) => return format!("`{shown}` has no port; write for example {v4}:80"),
-        Ok(IpAddr::V6(v6)) => return format!("`{shown}` has no port; write for example [{v6}]:80"),
-        Err(_) => {}
+    let bare = (text.parse().ok()).or_else(|| bracketed(text).map(IpAddr::from));
+    match bare {
+        Some(IpAddr::V4(v4)) => {
+            return format!("`{shown}` has no port; write for example {v4}:80, or {v4}:* for all");
+        }
+        Some(IpAddr::V6(v6)) => {
+            return format!(
+                "`{shown}` has no port; write for example [{v6}]:80, or [{v6}]:* for all"
+            );
+        }
+        None => {}
     }
-    if let Some((host, port)) = text.rsplit_once(':') {
+    if several_ports(text).is_some() {
+        return format!("`{shown}` names a range of ports; give one port");
+    }
+    if let Some((host, _)) = text.rsplit_once(':') {
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
         if host.parse::<IpAddr>().is_ok() {
-            let range = port.split_once('-');
-            if port == "*" || range.is_some_and(|(first, last)| digits(first) && digits(last)) {
-                return format!(
-                    "`{shown}` is a range of ports, which is not available in this version; \
-                     give one port"
-                );
-            }
             return format!("`{shown}` does not end in a port; use 1-65535");
         }
     }

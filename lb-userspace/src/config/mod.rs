@@ -23,6 +23,7 @@ mod section;
 mod shape;
 mod sources;
 mod units;
+mod vip;
 
 #[cfg(test)]
 mod tests;
@@ -37,12 +38,13 @@ use std::{
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 pub use parsed::{
-    Backend, Config, GueVariant, HealthCheck, Limits, Mode, OnDown, OnExit, PortRange, Prefix,
-    Probe, Protocol, Scheduler, Service, Snat, Timeouts, Tunnel, XdpMode,
+    Backend, Config, GueVariant, HealthCheck, Limits, Mode, OnDown, OnExit, Prefix, Probe,
+    Protocol, Scheduler, Service, Snat, Timeouts, Tunnel, XdpMode,
 };
 pub use problem::{ConfigError, Problem};
 pub use shape::MAX_FILE_BYTES;
 pub use sources::{Access, Rules, Sources};
+pub use vip::{PortPrefix, PortRange, Vip, backend_text};
 
 /// Reads and checks a file. Nothing else is touched.
 ///

@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use super::sources::Sources;
+use super::{
+    sources::Sources,
+    vip::{PortRange, Vip},
+};
 
 /// A whole configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,31 +37,6 @@ pub struct Snat {
     pub ports: PortRange,
 }
 
-/// Ports from `first` to `last`, both included: `1 <= first <= last`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PortRange {
-    pub first: u16,
-    pub last: u16,
-}
-
-impl PortRange {
-    /// How many ports there are: 1 to 65,535.
-    #[must_use]
-    pub const fn count(self) -> u16 {
-        self.last - self.first + 1
-    }
-}
-
-impl Default for PortRange {
-    /// Clear of the ephemeral range of Linux, which starts at 32,768.
-    fn default() -> Self {
-        Self {
-            first: 1024,
-            last: 32_767,
-        }
-    }
-}
-
 /// Most flows of each address family: 64 to 16,777,216 either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -82,9 +60,9 @@ impl Default for Limits {
 pub struct Service {
     /// 1-63 characters of `A-Z a-z 0-9 . _ -`; no other service has it.
     pub name: String,
-    /// Its vips: at least one; no service lists one of them again. Unicast, port not 0, IPv6
-    /// without flow label and scope.
-    pub listen: Vec<SocketAddr>,
+    /// Its vips: at least one; no service lists one of them again. Unicast. Of two vips of one address
+    /// and protocol that share ports, one lies within the other.
+    pub listen: Vec<Vip>,
     pub protocol: Protocol,
     pub mode: Mode,
     /// Of modes `ipip` and `gue`.
@@ -96,8 +74,28 @@ pub struct Service {
     /// At most [`lb_common::sources::MAX_SOURCES`] of a family over all services.
     pub sources: Sources,
     /// May be empty: new flows are then answered with RST. In mode `route` each has a vip of its
-    /// family, in one-way modes one of its port.
+    /// family, in one-way modes one with its port, if it has a port.
     pub backends: Vec<Backend>,
+}
+
+impl Service {
+    /// The port on which this backend of the service is probed: that of the health check, or the
+    /// backend's own, or the one that all vips have. `None` where it has none of these, which happens
+    /// only without health checks.
+    #[must_use]
+    pub fn probe_port(&self, backend: &Backend) -> Option<u16> {
+        let own = (backend.address.port() != 0).then(|| backend.address.port());
+        (self.health_check.port)
+            .or(own)
+            .or_else(|| only_port(self.listen.iter().map(|vip| vip.ports)))
+    }
+}
+
+/// The port, where all of these are the same single one.
+pub(super) fn only_port(ports: impl IntoIterator<Item = PortRange>) -> Option<u16> {
+    let mut ports = ports.into_iter();
+    let first = ports.next()?;
+    ports.all(|other| other == first).then(|| first.single())?
 }
 
 /// How packets are wrapped for backends of modes `ipip` and `gue`.
@@ -162,7 +160,8 @@ impl GueVariant {
 pub struct Backend {
     /// As a service's name; no other backend of the service has it.
     pub name: String,
-    /// As a vip; no other backend of the service has it.
+    /// Unicast, IPv6 without flow label and scope; no other backend of the service has it. Port 0:
+    /// packets keep the port that the client asked for.
     pub address: SocketAddr,
     /// Share of new flows, 0-1000; 0 takes none.
     pub weight: u16,
@@ -197,7 +196,7 @@ impl Default for Timeouts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthCheck {
     pub probe: Probe,
-    /// Port to probe; `None` for the backend's own.
+    /// Port to probe; `None` for that of [`Service::probe_port`].
     pub port: Option<u16>,
     /// From the start of one probe to the next, 100 ms to 1 h.
     pub interval: Duration,

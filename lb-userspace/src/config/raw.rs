@@ -5,6 +5,7 @@ mod health;
 mod lists;
 mod options;
 mod service;
+mod vips;
 
 use std::{collections::HashMap, fmt::Display, hash::Hash};
 
@@ -14,9 +15,10 @@ use super::{
     address,
     field::{Field, Report},
     node::Node,
-    parsed::{Config, Limits, OnExit, PortRange, Snat, XdpMode},
+    parsed::{Config, Limits, OnExit, Snat, XdpMode},
     path::Path,
     units,
+    vip::PortRange,
 };
 
 const LIMIT_MIN: u32 = 64;
@@ -46,7 +48,9 @@ pub(super) fn config(document: &Node, report: &Report) -> Option<Config> {
         .take("defaults")
         .and_then(|field| options::defaults(&field))
         .unwrap_or_default();
-    let services = keys.required("services", |field| service::services(&field, &defaults));
+    let services = keys.required("services", |field| {
+        service::services(&field, &defaults, snat.as_ref())
+    });
     keys.finish();
     Some(Config {
         interfaces: interfaces?,

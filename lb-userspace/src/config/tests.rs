@@ -3,6 +3,7 @@
 mod arbitrary;
 mod lists;
 mod reading;
+mod vips;
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -83,7 +84,13 @@ fn the_smallest_file_gets_every_default() {
         on_exit: OnExit::Keep,
         services: vec![Service {
             name: "web".into(),
-            listen: vec!["203.0.113.10:80".parse().unwrap()],
+            listen: vec![Vip {
+                address: "203.0.113.10".parse().unwrap(),
+                ports: PortRange {
+                    first: 80,
+                    last: 80,
+                },
+            }],
             protocol: Protocol::Tcp,
             mode: Mode::Nat,
             tunnel: Tunnel {
@@ -298,8 +305,8 @@ fn more_than_the_tables_hold_is_refused() {
     assert_eq!(
         errors(&yaml),
         "f.yaml:2: services: 1025 services are too many, use at most 1024\n\
-         f.yaml:2: services: 4100 IPv4 vips are too many, use at most 4096\n\
-         f.yaml:2: services: 16400 backends in all are too many, use at most 16384"
+         f.yaml:2: services: 16400 backends in all are too many, use at most 16384\n\
+         f.yaml:2: services: 4100 IPv4 vips are too many, use at most 4096"
     );
 
     let mut yaml = GOOD.replace("services:", "snat:\n  addresses:\nservices:");

@@ -5,7 +5,7 @@ use std::{fmt::Display, ops::RangeInclusive, time::Duration};
 
 use humantime::format_duration;
 
-use super::{parsed::PortRange, path::shown};
+use super::{path::shown, vip::PortRange};
 
 pub(super) fn out_of_range(value: impl Display, first: impl Display, last: impl Display) -> String {
     format!("{value} is out of range, use {first}-{last}")

@@ -7,7 +7,7 @@ use lb_common::backend::state;
 
 use super::{Control, Probed};
 use crate::{
-    config::{Config, HealthCheck, Probe},
+    config::{Backend, Config, Probe, Service},
     health::{Initial, Kind, Rules as HealthRules, Target, Wanted},
     tables::{Health, backend_identity, identity_of},
 };
@@ -26,7 +26,7 @@ impl Control {
                 let id = backend_identity(service, backend.address);
                 Wanted {
                     id,
-                    target: target(&service.health_check, backend.address),
+                    target: target(service, backend),
                     interval: service.health_check.interval,
                     jitter_percent: u8::try_from(service.health_check.jitter_percent)
                         .unwrap_or(u8::MAX),
@@ -97,7 +97,8 @@ pub(super) fn backend_addresses(config: &Config) -> impl Iterator<Item = SocketA
         .flat_map(|service| service.backends.iter().map(|backend| backend.address))
 }
 
-fn target(check: &HealthCheck, address: SocketAddr) -> Option<Target> {
+fn target(service: &Service, backend: &Backend) -> Option<Target> {
+    let check = &service.health_check;
     let kind = match &check.probe {
         Probe::None => return None,
         Probe::Tcp => Kind::Tcp,
@@ -107,9 +108,9 @@ fn target(check: &HealthCheck, address: SocketAddr) -> Option<Target> {
             expect: expect.clone(),
         },
     };
-    let port = check.port.unwrap_or(address.port());
+    let port = service.probe_port(backend)?;
     Some(Target {
-        address: SocketAddr::new(address.ip(), port),
+        address: SocketAddr::new(backend.address.ip(), port),
         kind,
         timeout: check.timeout,
     })

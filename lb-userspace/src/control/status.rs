@@ -19,7 +19,7 @@ use super::{
     },
 };
 use crate::{
-    config::{Backend, Protocol, Service},
+    config::{Backend, Protocol, Service, backend_text},
     datapath::FlowRecord,
     tables::{address_of, backend_identity, identity_of, obstacle},
 };
@@ -183,7 +183,7 @@ impl Control {
         };
         BackendStatus {
             name: backend.name.clone(),
-            address: backend.address,
+            address: backend_text(backend.address),
             state: match probed {
                 Some(probed) if probed.health.up && obstacle.is_none() => "up",
                 _ => "down",
@@ -235,7 +235,7 @@ fn service_status(service: &Service, backends: Vec<BackendStatus>) -> ServiceSta
         mode: service.mode.name().to_owned(),
         scheduler: service.scheduler.name().to_owned(),
         protocol: service.protocol.name().to_owned(),
-        vips: service.listen.clone(),
+        vips: service.listen.iter().map(ToString::to_string).collect(),
         backends,
     }
 }
@@ -282,7 +282,10 @@ fn describe(flow: &FlowRecord, backend: &Named, now_ns: u64) -> FlowStatus {
         protocol: protocol_name(flow).to_owned(),
         service: backend.service.clone(),
         backend: backend.backend.clone(),
-        backend_address: backend.address,
+        backend_address: match backend.address.port() {
+            0 => flow.backend,
+            _ => backend.address,
+        },
         source: flow.source,
         state: state_name(flow).to_owned(),
         confirmed: flow.confirmed,

@@ -27,14 +27,16 @@ pub struct ServiceStatus {
     pub mode: String,
     pub scheduler: String,
     pub protocol: String,
-    pub vips: Vec<SocketAddr>,
+    /// As in the configuration: `203.0.113.10:80`, `203.0.113.10:8000-8100`, `203.0.113.10:*`.
+    pub vips: Vec<String>,
     pub backends: Vec<BackendStatus>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BackendStatus {
     pub name: String,
-    pub address: SocketAddr,
+    /// Without a port where packets keep the one that the client asked for.
+    pub address: String,
     /// `up` or `down`.
     pub state: String,
     /// Why it is in this state, in words.

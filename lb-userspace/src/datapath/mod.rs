@@ -11,6 +11,7 @@ mod sources;
 mod store;
 mod sweep;
 mod sys;
+mod vips;
 
 use std::{collections::BTreeMap, fs, path::Path};
 

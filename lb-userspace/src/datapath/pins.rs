@@ -225,10 +225,11 @@ pub struct Expected {
 #[must_use]
 pub fn layout() -> Vec<Expected> {
     use lb_common::{
-        Budget, Budgeted, MAX_BACKENDS, MAX_SERVICES, MAX_SNAT, MAX_VIPS, V4, V6,
+        Budget, Budgeted, MAX_BACKENDS, MAX_SERVICES, MAX_SNAT, V4, V6, VIP_PREFIX_SLOTS,
+        VIP_SLOTS,
         backend::{Backend, BackendStats, Tunnel},
         reason::REASON_SLOTS,
-        service::{Service, Settings, VipKey},
+        service::{PortPrefix, Service, Settings, VipKey},
         sources::{SOURCE_SLOTS, Source},
         table::{Entries, Head},
     };
@@ -249,8 +250,10 @@ pub fn layout() -> Vec<Expected> {
     }
     vec![
         of::<u32, Settings>(names::SETTINGS, ARRAY, Some(1)),
-        of::<VipKey<V4>, u32>(names::VIPS4, HASH, Some(MAX_VIPS)),
-        of::<VipKey<V6>, u32>(names::VIPS6, HASH, Some(MAX_VIPS)),
+        of::<VipKey<V4>, u32>(names::VIPS4, HASH, Some(VIP_SLOTS)),
+        of::<VipKey<V6>, u32>(names::VIPS6, HASH, Some(VIP_SLOTS)),
+        of::<PortPrefix<V4>, u32>(names::VIP_RANGES4, LPM_TRIE, Some(VIP_PREFIX_SLOTS)),
+        of::<PortPrefix<V6>, u32>(names::VIP_RANGES6, LPM_TRIE, Some(VIP_PREFIX_SLOTS)),
         of::<u32, Service>(names::SERVICES, ARRAY, Some(MAX_SERVICES)),
         of::<u32, u32>(names::RINGS, ARRAY_OF_MAPS, Some(MAX_SERVICES)),
         of::<u32, Backend>(names::BACKENDS, ARRAY, Some(MAX_BACKENDS)),

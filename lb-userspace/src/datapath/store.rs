@@ -8,14 +8,17 @@ use std::{
 
 use aya::{
     Pod,
-    maps::{Array, HashMap as BpfHashMap, IterableMap as _, Map, MapData, MapError, PerCpuArray},
+    maps::{
+        Array, HashMap as BpfHashMap, IterableMap as _, LpmTrie, Map, MapData, MapError,
+        PerCpuArray,
+    },
 };
 use lb_common::{
     MAX_BACKENDS, NO_BACKEND, V4, V6,
     backend::{Backend, BackendStats, Tunnel},
     mapped, names,
     reason::Reason,
-    service::{Service, Settings, VipKey},
+    service::{PortKey, Service, Settings, VipKey},
 };
 
 use super::{error::DatapathError, pins::Pins, rings::RingStore, sources::SourceStore, sys};
@@ -24,8 +27,10 @@ use crate::tables::{Tables, diff::Changes, sources::lists};
 /// Handles of the maps that the daemon writes, and of the counters it reads.
 pub struct Store {
     settings: Array<MapData, Settings>,
-    vips4: BpfHashMap<MapData, VipKey<V4>, u32>,
-    vips6: BpfHashMap<MapData, VipKey<V6>, u32>,
+    pub(super) vips4: BpfHashMap<MapData, VipKey<V4>, u32>,
+    pub(super) vips6: BpfHashMap<MapData, VipKey<V6>, u32>,
+    pub(super) vip_ranges4: LpmTrie<MapData, PortKey<V4>, u32>,
+    pub(super) vip_ranges6: LpmTrie<MapData, PortKey<V6>, u32>,
     services: Array<MapData, Service>,
     rings: RingStore,
     backends: Array<MapData, Backend>,
@@ -48,6 +53,8 @@ impl Store {
             settings: typed(pins, names::SETTINGS)?,
             vips4: typed(pins, names::VIPS4)?,
             vips6: typed(pins, names::VIPS6)?,
+            vip_ranges4: typed(pins, names::VIP_RANGES4)?,
+            vip_ranges6: typed(pins, names::VIP_RANGES6)?,
             services: typed(pins, names::SERVICES)?,
             rings: RingStore::open(pins)?,
             backends: typed(pins, names::BACKENDS)?,
@@ -94,6 +101,8 @@ impl Store {
         }
         tables.vips4 = read_hash(self.vips4.map(), names::VIPS4)?;
         tables.vips6 = read_hash(self.vips6.map(), names::VIPS6)?;
+        tables.vip_ranges4 = read_hash(self.vip_ranges4.map(), names::VIP_RANGES4)?;
+        tables.vip_ranges6 = read_hash(self.vip_ranges6.map(), names::VIP_RANGES6)?;
         tables.sources4 = lists(self.sources4.read()?, mapped);
         tables.sources6 = lists(self.sources6.read()?, |words| words);
         Ok(tables)
@@ -131,8 +140,7 @@ impl Store {
                 .set(0, **settings, 0)
                 .map_err(at(names::SETTINGS))?;
         }
-        write_hash(&mut self.vips4, &changes.vips4, names::VIPS4)?;
-        write_hash(&mut self.vips6, &changes.vips6, names::VIPS6)?;
+        self.write_vips(changes)?;
 
         for (idx, _) in changes.services.iter().filter(|(_, kept)| kept.is_none()) {
             self.set_service(*idx, &Service::default())?;
@@ -268,26 +276,6 @@ fn read_hash<K: Pod + Eq + std::hash::Hash>(
     })
     .map_err(call(name))?;
     Ok(entries)
-}
-
-fn write_hash<K: Pod>(
-    map: &mut BpfHashMap<MapData, K, u32>,
-    changes: &[(K, Option<u32>)],
-    name: &'static str,
-) -> Result<(), DatapathError> {
-    // Removals first, so that a full table has room for what comes.
-    for (key, _) in changes.iter().filter(|(_, value)| value.is_none()) {
-        match map.remove(key) {
-            Err(MapError::KeyNotFound) | Ok(()) => {}
-            Err(error) => return Err(at(name)(error)),
-        }
-    }
-    for (key, value) in changes {
-        if let Some(value) = value {
-            map.insert(key, value, 0).map_err(at(name))?;
-        }
-    }
-    Ok(())
 }
 
 pub fn at(map: &'static str) -> impl Fn(MapError) -> DatapathError {

@@ -8,7 +8,7 @@ use std::{
 use lb_common::{
     V4, V6,
     backend::{Backend, Tunnel},
-    service::{Service, Settings, VipKey},
+    service::{PortPrefix, Service, Settings, VipKey},
     unmapped,
 };
 
@@ -29,6 +29,8 @@ pub struct Changes {
     pub services: Vec<(u32, Option<Service>)>,
     pub vips4: Vec<(VipKey<V4>, Option<u32>)>,
     pub vips6: Vec<(VipKey<V6>, Option<u32>)>,
+    pub vip_ranges4: Vec<(PortPrefix<V4>, Option<u32>)>,
+    pub vip_ranges6: Vec<(PortPrefix<V6>, Option<u32>)>,
     pub sources4: Vec<(Entry<V4>, Option<u32>)>,
     pub sources6: Vec<(Entry<V6>, Option<u32>)>,
 }
@@ -51,6 +53,8 @@ impl Changes {
             + self.services.len()
             + self.vips4.len()
             + self.vips6.len()
+            + self.vip_ranges4.len()
+            + self.vip_ranges6.len()
             + self.sources4.len()
             + self.sources6.len()
     }
@@ -72,6 +76,8 @@ pub fn difference(applied: &Tables, desired: &Tables) -> Changes {
         services: ordered(&applied.services, &desired.services),
         vips4: hashed(&applied.vips4, &desired.vips4),
         vips6: hashed(&applied.vips6, &desired.vips6),
+        vip_ranges4: hashed(&applied.vip_ranges4, &desired.vip_ranges4),
+        vip_ranges6: hashed(&applied.vip_ranges6, &desired.vip_ranges6),
         sources4: sources::changes(&applied.sources4, &desired.sources4, |words| {
             unmapped(&words)
         }),

@@ -9,6 +9,7 @@ pub mod maglev;
 mod modes;
 pub mod ring;
 pub mod sources;
+pub mod vips;
 
 #[cfg(test)]
 mod tests;
@@ -22,7 +23,7 @@ use std::{
 use lb_common::{
     PROTOCOL_TCP, PROTOCOL_UDP, V4, V6,
     backend::{self, Backend, Tunnel},
-    service::{Service, Settings, Timeouts, VipKey, scheduler, setting},
+    service::{PortPrefix, Service, Settings, Timeouts, VipKey, scheduler, setting},
     unmapped,
 };
 
@@ -37,11 +38,12 @@ use self::{
     maglev::Member,
     modes::{admit_replies, entry_identity, number, tunnel},
     ring::Ring,
+    vips::Leading,
 };
 use crate::{
     config::{
         Backend as BackendConfig, Config, Mode, OnDown, Protocol, Scheduler,
-        Service as ServiceConfig,
+        Service as ServiceConfig, Vip,
     },
     net::NextHop,
 };
@@ -58,8 +60,12 @@ pub struct Tables {
     /// By service.
     pub rings: BTreeMap<u32, Ring>,
     pub services: BTreeMap<u32, Service>,
+    /// Vips of one port.
     pub vips4: HashMap<VipKey<V4>, u32>,
     pub vips6: HashMap<VipKey<V6>, u32>,
+    /// Vips that are ranges of ports, split into prefixes.
+    pub vip_ranges4: HashMap<PortPrefix<V4>, u32>,
+    pub vip_ranges6: HashMap<PortPrefix<V6>, u32>,
     pub sources4: sources::Lists,
     pub sources6: sources::Lists,
 }
@@ -77,6 +83,8 @@ impl Tables {
             services: BTreeMap::new(),
             vips4: HashMap::new(),
             vips6: HashMap::new(),
+            vip_ranges4: HashMap::new(),
+            vip_ranges6: HashMap::new(),
             sources4: sources::Lists::new(),
             sources6: sources::Lists::new(),
         }
@@ -92,7 +100,7 @@ pub enum Family {
 }
 
 impl Family {
-    const fn of(address: SocketAddr) -> Self {
+    const fn of(address: IpAddr) -> Self {
         if address.is_ipv4() {
             Self::Inet
         } else {
@@ -101,9 +109,9 @@ impl Family {
     }
 
     /// That of the backends which serve this vip.
-    fn serving(service: &ServiceConfig, vip: SocketAddr) -> Self {
-        let own = Self::of(vip);
-        let has = |family| (service.backends.iter()).any(|b| Self::of(b.address) == family);
+    fn serving(service: &ServiceConfig, vip: Vip) -> Self {
+        let own = Self::of(vip.address);
+        let has = |family| (service.backends.iter()).any(|b| Self::of(b.address.ip()) == family);
         match own {
             _ if has(own) || !service.mode.crosses_families() => own,
             Self::Inet if has(Self::Inet6) => Self::Inet6,
@@ -156,11 +164,21 @@ pub fn compute(
     let mut desired = Tables::empty();
     desired.settings = Box::new(settings(inputs, applied));
 
+    let mut vips = Vec::new();
     for service in &config.services {
         for family in [Family::Inet, Family::Inet6] {
-            add_service(service, family, inputs, applied, ids, rings, &mut desired)?;
+            vips.extend(add_service(
+                service,
+                family,
+                inputs,
+                applied,
+                ids,
+                rings,
+                &mut desired,
+            )?);
         }
     }
+    vips::admit(&mut desired, vips);
     for (idx, before) in &applied.backends {
         if !desired.backends.contains_key(idx) {
             desired.backends.insert(*idx, removed(before, config, ids));
@@ -180,7 +198,7 @@ pub fn compute(
     Ok(desired)
 }
 
-/// Adds a service's backends of one address family, their ring, and the vips that they serve.
+/// Adds a service's backends of one address family and their ring. Returns the vips that they serve.
 fn add_service(
     service: &ServiceConfig,
     family: Family,
@@ -189,17 +207,17 @@ fn add_service(
     ids: &mut Ids,
     rings: &mut RingCache,
     desired: &mut Tables,
-) -> Result<(), TableError> {
-    let vips: Vec<SocketAddr> = (service.listen.iter().copied())
+) -> Result<Vec<Leading>, TableError> {
+    let vips: Vec<Vip> = (service.listen.iter().copied())
         .filter(|vip| Family::serving(service, *vip) == family)
         .collect();
     if vips.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let service_identity = identity::service(&service.name, family);
     let service_idx = ids.service(service_identity)?;
     let mut members = Vec::new();
-    let backends = (service.backends.iter()).filter(|b| Family::of(b.address) == family);
+    let backends = (service.backends.iter()).filter(|b| Family::of(b.address.ip()) == family);
     for backend in backends {
         let identity = backend_identity(service, backend.address);
         let backend_idx = ids.backend(entry_identity(identity, service.mode))?;
@@ -243,13 +261,13 @@ fn add_service(
         },
     );
     desired.rings.insert(service_idx, ring);
-    for vip in vips {
-        if service.mode == Mode::Nat && Family::of(vip) != family {
-            desired.settings.flags |= setting::CROSSED;
-        }
-        admit_vip(desired, vip, protocol_number(service.protocol), service_idx);
+    if service.mode == Mode::Nat && vips.iter().any(|vip| Family::of(vip.address) != family) {
+        desired.settings.flags |= setting::CROSSED;
     }
-    Ok(())
+    let protocol = protocol_number(service.protocol);
+    Ok((vips.into_iter())
+        .map(|vip| (vip, protocol, service_idx))
+        .collect())
 }
 
 /// The identity of a backend of this service.
@@ -300,7 +318,7 @@ fn settings(inputs: &Inputs<'_>, applied: &Tables) -> Settings {
         settings.reply_port_min = settings.reply_port_min.min(before.reply_port_min);
         settings.reply_port_max = settings.reply_port_max.max(before.reply_port_max);
         settings.filter = before.filter;
-        settings.flags |= before.flags & setting::CROSSED;
+        settings.flags |= before.flags & (setting::RANGES | setting::CROSSED);
     }
     settings
 }
@@ -385,30 +403,6 @@ fn removed(before: &Backend, config: &Config, ids: &Ids) -> Backend {
             backend::flows::RESET
         },
         ..*before
-    }
-}
-
-fn admit_vip(tables: &mut Tables, vip: SocketAddr, protocol: u8, service_idx: u32) {
-    let port_be = vip.port().to_be();
-    let address = words(vip.ip());
-    if vip.is_ipv4() {
-        let key = VipKey {
-            address: unmapped(&address),
-            port_be,
-            protocol,
-            pad: 0,
-        };
-        tables.settings.admit_vip(&key);
-        tables.vips4.insert(key, service_idx);
-    } else {
-        let key = VipKey {
-            address,
-            port_be,
-            protocol,
-            pad: 0,
-        };
-        tables.settings.admit_vip(&key);
-        tables.vips6.insert(key, service_idx);
     }
 }
 

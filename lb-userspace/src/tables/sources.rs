@@ -1,11 +1,6 @@
 //! Which sources may open flows, by service, and the entries that say so in the tries of the maps.
 
-use std::{
-    cmp::Reverse,
-    collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{cmp::Reverse, collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use lb_common::{
     V6,
@@ -14,7 +9,7 @@ use lb_common::{
 };
 
 use super::{Tables, address::ip, words};
-use crate::config::{Access, Prefix, Rules, Service};
+use crate::config::{Access, Prefix, Rules, Service, Vip};
 
 /// The rules of one address family, by service; those without any are left out.
 pub type Lists = BTreeMap<u32, Arc<Rules>>;
@@ -23,12 +18,7 @@ pub type Lists = BTreeMap<u32, Arc<Rules>>;
 pub type Entry<A> = (u32, Source<A>);
 
 /// Adds the rules of a service for the clients of these vips. Returns the flag that has them obeyed.
-pub(super) fn add(
-    service: &Service,
-    service_idx: u32,
-    vips: &[SocketAddr],
-    desired: &mut Tables,
-) -> u8 {
+pub(super) fn add(service: &Service, service_idx: u32, vips: &[Vip], desired: &mut Tables) -> u8 {
     let sources = &service.sources;
     let mut flags = 0;
     for (rules, v4, lists) in [

@@ -3,6 +3,7 @@
 mod kept;
 mod modes;
 mod sources;
+mod vips;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -150,6 +151,8 @@ fn write(tables: &mut Tables, changes: &Changes) {
     ordered(&mut tables.services, &changes.services);
     hashed(&mut tables.vips4, &changes.vips4);
     hashed(&mut tables.vips6, &changes.vips6);
+    hashed(&mut tables.vip_ranges4, &changes.vip_ranges4);
+    hashed(&mut tables.vip_ranges6, &changes.vip_ranges6);
     sources::write(&mut tables.sources4, &changes.sources4);
     sources::write(&mut tables.sources6, &changes.sources6);
 }

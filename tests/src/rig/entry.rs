@@ -51,6 +51,7 @@ pub fn now_ns() -> u64 {
 /// What differs between the families: map names and the form of an address.
 pub(super) trait Family: Address + Pod {
     const VIPS: &str;
+    const VIP_RANGES: &str;
     /// Names of the flow table's two arrays.
     const HEADS: &str;
     const ENTRIES: &str;
@@ -61,6 +62,7 @@ pub(super) trait Family: Address + Pod {
 
 impl Family for V4 {
     const VIPS: &str = names::VIPS4;
+    const VIP_RANGES: &str = names::VIP_RANGES4;
     const HEADS: &str = names::FLOW_HEADS4;
     const ENTRIES: &str = names::FLOWS4;
 
@@ -78,6 +80,7 @@ impl Family for V4 {
 
 impl Family for V6 {
     const VIPS: &str = names::VIPS6;
+    const VIP_RANGES: &str = names::VIP_RANGES6;
     const HEADS: &str = names::FLOW_HEADS6;
     const ENTRIES: &str = names::FLOWS6;
 

@@ -7,7 +7,9 @@ use std::{
 
 use aya::{
     Pod,
-    maps::{Array, ArrayOfMaps, HashMap, MapData, PerCpuArray, PerCpuValues},
+    maps::{
+        Array, ArrayOfMaps, HashMap, LpmTrie, MapData, PerCpuArray, PerCpuValues, lpm_trie::Key,
+    },
     util::nr_cpus,
 };
 use lb_common::{
@@ -15,8 +17,9 @@ use lb_common::{
     backend::{Backend, BackendStats, Tunnel},
     names,
     reason::Reason,
-    service::{Service, Settings, VipKey, mode, scheduler, setting},
+    service::{PortKey, Service, Settings, VipKey, mode, scheduler, setting},
 };
+use lb_userspace::{config::Vip, tables::vips::prefixes};
 
 use super::{
     Rig,
@@ -72,15 +75,35 @@ impl Rig {
         self.write_settings();
     }
 
-    /// A service of mode `nat`, of the address family of its backends.
+    /// A vip of a service that is a range of ports. Of two within one another, the larger first.
+    pub fn vip_range(&mut self, vip: Vip, service_idx: u32) {
+        by_family!(vip.address, A => {
+            let address = A::words(vip.address);
+            self.settings.admit_ranges(address, self.protocol);
+            let map = self.ebpf.map_mut(A::VIP_RANGES).expect("ranges exist");
+            let mut trie = LpmTrie::<_, PortKey<A>, u32>::try_from(map)
+                .expect("ranges are a trie of indices");
+            for prefix in prefixes(vip, address, self.protocol) {
+                let key = Key::new(prefix.bits, prefix.key);
+                trie.insert(&key, service_idx, 0).expect("ranges have room");
+            }
+        });
+        self.write_settings();
+    }
+
+    /// A service of mode `nat`, of the address family of its backends; until it has some, of that of
+    /// the first service.
     pub fn service(&mut self, service_idx: u32, eligible: u32) {
         let mut services: Array<_, Service> = self.array(names::SERVICES);
-        let before = services.get(&service_idx, 0).expect("it is within bounds");
+        let version = [service_idx, 0]
+            .map(|idx| services.get(&idx, 0).expect("it is within bounds").version)
+            .into_iter()
+            .find(|version| *version != 0);
         let service = Service {
             eligible,
             mode: mode::NAT,
             scheduler: scheduler::MAGLEV,
-            version: before.version,
+            version: version.unwrap_or(4),
             identity: 1 + u64::from(service_idx),
             ..Service::default()
         };

@@ -15,6 +15,7 @@ mod new_flows;
 mod not_ours;
 mod one_way;
 mod overdue;
+mod port_ranges;
 mod ports;
 mod resets;
 mod route;

@@ -1,15 +1,16 @@
 //! Services, their vips and backends, and the rules between them.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{net::IpAddr, rc::Rc};
 
-use lb_common::{MAX_BACKENDS, MAX_SERVICES, MAX_VIPS, sources::MAX_SOURCES};
+use lb_common::{MAX_BACKENDS, MAX_SERVICES, sources::MAX_SOURCES};
 
-use super::{Unique, health, options::Options, too_many};
+use super::{Unique, health, options::Options, too_many, vips::Vips};
 use crate::config::{
     address,
     field::Field,
-    parsed::{Backend, Mode, Protocol, Service},
+    parsed::{Backend, Mode, Probe, Protocol, Service, Snat, only_port},
     units,
+    vip::{PortRange, Vip, backend_text},
 };
 
 const WEIGHT_MAX: u16 = 1000;
@@ -18,15 +19,18 @@ const WEIGHT_MAX: u16 = 1000;
 #[derive(Default)]
 struct All<'a> {
     names: Unique<String>,
-    vips: Unique<(SocketAddr, Protocol)>,
-    backends: Vec<(Field<'a>, SocketAddr, Protocol)>,
+    vips: Vips<'a>,
     http_checks: bool,
     /// Entries of the lists of sources, IPv4 and IPv6.
     sources: [usize; 2],
 }
 
 /// The list `services`.
-pub(super) fn services<'a>(field: &Field<'a>, defaults: &Options<'a>) -> Option<Vec<Service>> {
+pub(super) fn services<'a>(
+    field: &Field<'a>,
+    defaults: &Options<'a>,
+    snat: Option<&Snat>,
+) -> Option<Vec<Service>> {
     let items = field.filled("describe one")?;
     let mut all = All::default();
     let services: Vec<Option<Service>> = items
@@ -36,8 +40,8 @@ pub(super) fn services<'a>(field: &Field<'a>, defaults: &Options<'a>) -> Option<
     if !all.http_checks {
         defaults.health_check.refuse_http_keys();
     }
-    no_loops(&all);
     sizes(field, items.len(), &all);
+    all.vips.check(field, snat);
     services.into_iter().collect()
 }
 
@@ -54,7 +58,10 @@ fn service<'a>(field: &Field<'a>, defaults: &Options<'a>, all: &mut All<'a>) -> 
         Some(vips(items, options.protocol, all))
     });
     let backends = keys.required("backends", |field| {
-        Some(backends(field.items()?, options.protocol, all))
+        let vips = listen.iter().flatten();
+        let ports = vips.filter_map(|(_, vip): &(_, Option<Vip>)| Some(vip.as_ref()?.ports));
+        let ports = ports.collect();
+        Some(backends(field.items()?, options.protocol, &ports, all))
     });
     keys.finish();
     options.health_check.refuse_http_keys();
@@ -71,6 +78,10 @@ fn service<'a>(field: &Field<'a>, defaults: &Options<'a>, all: &mut All<'a>) -> 
     } else {
         one_family(&listen, &backends);
     }
+    let health_check = options.health_check.check();
+    if health_check.port.is_none() && health_check.probe != Probe::None {
+        a_port_to_probe(&listen, &backends);
+    }
     if let Some(field) = &options.own_tunnel {
         tunnel_of_use(field, &options, &backends);
     }
@@ -83,7 +94,7 @@ fn service<'a>(field: &Field<'a>, defaults: &Options<'a>, all: &mut All<'a>) -> 
         scheduler: options.scheduler,
         on_down: options.on_down,
         timeouts: options.timeouts,
-        health_check: options.health_check.check(),
+        health_check,
         sources: options.lists.sources,
         backends: values(backends)?,
     })
@@ -96,13 +107,11 @@ fn values<T>(items: Items<'_, T>) -> Option<Vec<T>> {
     items.into_iter().map(|(_, value)| value).collect()
 }
 
-fn vips<'a>(items: Vec<Field<'a>>, protocol: Protocol, all: &mut All<'a>) -> Items<'a, SocketAddr> {
+fn vips<'a>(items: Vec<Field<'a>>, protocol: Protocol, all: &mut All<'a>) -> Items<'a, Vip> {
     let vip = |field: Field<'a>| {
-        let address = field.text(address::endpoint).filter(|address| {
-            let vip = (*address, protocol);
-            all.vips.claim(vip, &field, address).is_some()
-        });
-        (field, address)
+        let vip = (field.text(address::vip))
+            .filter(|vip| all.vips.claim(*vip, protocol, &field).is_some());
+        (field, vip)
     };
     items.into_iter().map(vip).collect()
 }
@@ -110,6 +119,7 @@ fn vips<'a>(items: Vec<Field<'a>>, protocol: Protocol, all: &mut All<'a>) -> Ite
 fn backends<'a>(
     items: Vec<Field<'a>>,
     protocol: Protocol,
+    ports: &Rc<[PortRange]>,
     all: &mut All<'a>,
 ) -> Items<'a, Backend> {
     let mut names = Unique::default();
@@ -122,9 +132,9 @@ fn backends<'a>(
             Some(name)
         });
         let address = keys.required("address", |field| {
-            let address = field.text(address::endpoint)?;
-            addresses.claim(address, &field, &address)?;
-            all.backends.push((field, address, protocol));
+            let address = field.text(address::backend)?;
+            addresses.claim(address, &field, &backend_text(address))?;
+            all.vips.add_backend(field, address, protocol, ports);
             Some(address)
         });
         let weight = keys.optional("weight", 1, |field| field.number(0..=WEIGHT_MAX));
@@ -153,18 +163,20 @@ fn known<'i, 'a, T>(items: &'i Items<'a, T>) -> Vec<(&'i Field<'a>, &'i T)> {
         .collect()
 }
 
-/// In one-way modes the backend gets what the client sent: its port is a vip's.
-fn one_port(mode: Mode, listen: &Items<'_, SocketAddr>, backends: &Items<'_, Backend>) {
+/// In one-way modes the backend gets what the client sent: its port, if it has one, is a vip's.
+fn one_port(mode: Mode, listen: &Items<'_, Vip>, backends: &Items<'_, Backend>) {
     let vips = known(listen);
     if vips.is_empty() {
         return;
     }
     for (field, backend) in known(backends) {
         let port = backend.address.port();
-        if vips.iter().all(|(_, vip)| vip.port() != port) {
+        let of_a_vip = |(_, vip): &(_, &Vip)| vip.ports.contains(PortRange::one(port));
+        if port != 0 && !vips.iter().any(of_a_vip) {
             field.refuse::<()>(format!(
                 "backend {} has port {port}, which no vip of the service has, and mode {} leaves \
-                 ports as they are; give a vip's port (`health_check.port` sets the port to probe)",
+                 ports as they are; give a vip's port or none (`health_check.port` sets the port to \
+                 probe)",
                 backend.name,
                 mode.name(),
             ));
@@ -172,13 +184,31 @@ fn one_port(mode: Mode, listen: &Items<'_, SocketAddr>, backends: &Items<'_, Bac
     }
 }
 
+/// What has no port of its own, and vips of several, must be told where to probe.
+fn a_port_to_probe(listen: &Items<'_, Vip>, backends: &Items<'_, Backend>) {
+    let vips = known(listen);
+    if vips.is_empty() || only_port(vips.iter().map(|(_, vip)| vip.ports)).is_some() {
+        return;
+    }
+    for (field, backend) in known(backends) {
+        if backend.address.port() == 0 {
+            field.refuse::<()>(format!(
+                "backend {} has no port, and the vips have more than one: nothing says on which port \
+                 it is probed; set `health_check.port`, give it a port, or use health checks of type \
+                 none",
+                backend.name,
+            ));
+        }
+    }
+}
+
 /// A vip whose family has backends leads to those alone: backends of the other need a vip of theirs.
-fn no_idle_family(listen: &Items<'_, SocketAddr>, backends: &Items<'_, Backend>) {
+fn no_idle_family(listen: &Items<'_, Vip>, backends: &Items<'_, Backend>) {
     let (vips, backends) = (known(listen), known(backends));
     let has_backend = |v4: bool| (backends.iter()).any(|(_, b)| b.address.is_ipv4() == v4);
     for (field, backend) in &backends {
         let v4 = backend.address.is_ipv4();
-        let leads_here = |vip: &SocketAddr| vip.is_ipv4() == v4 || !has_backend(!v4);
+        let leads_here = |vip: &Vip| vip.is_ipv4() == v4 || !has_backend(!v4);
         if !vips.is_empty() && !vips.iter().any(|(_, vip)| leads_here(vip)) {
             let (own, other) = if v4 {
                 ("IPv4", "IPv6")
@@ -188,7 +218,7 @@ fn no_idle_family(listen: &Items<'_, SocketAddr>, backends: &Items<'_, Backend>)
             field.refuse::<()>(format!(
                 "backend {} ({}) is {own}, but every vip is {other} and leads to the {other} backends: \
                  add an {own} vip or remove the backend",
-                backend.name, backend.address,
+                backend.name, backend_text(backend.address),
             ));
         }
     }
@@ -221,7 +251,7 @@ fn tunnel_of_use(field: &Field<'_>, options: &Options<'_>, backends: &Items<'_, 
 
 /// Mode `route` leaves the client's address in place: a vip needs a backend of its own family, and a
 /// backend a vip.
-fn one_family(listen: &Items<'_, SocketAddr>, backends: &Items<'_, Backend>) {
+fn one_family(listen: &Items<'_, Vip>, backends: &Items<'_, Backend>) {
     let (vips, backends) = (known(listen), known(backends));
     let remedy = "mode route cannot lead from one family to the other";
     if vips.is_empty() || backends.is_empty() {
@@ -234,9 +264,10 @@ fn one_family(listen: &Items<'_, SocketAddr>, backends: &Items<'_, Backend>) {
             .all(|(_, vip)| vip.is_ipv4() != address.is_ipv4())
         {
             field.refuse::<()>(format!(
-                "backend {} ({address}) is {}, but no vip of the service is; {remedy}: add a vip or \
-                 remove the backend",
+                "backend {} ({}) is {}, but no vip of the service is; {remedy}: add a vip or remove \
+                 the backend",
                 backend.name,
+                backend_text(address),
                 family(address.ip()),
             ));
         }
@@ -246,7 +277,7 @@ fn one_family(listen: &Items<'_, SocketAddr>, backends: &Items<'_, Backend>) {
             field.refuse::<()>(format!(
                 "vip {vip} is {}, but no backend of the service is; {remedy}: add a backend or \
                  remove the vip",
-                family(vip.ip()),
+                family(vip.address),
             ));
         }
     }
@@ -256,17 +287,6 @@ fn family(address: IpAddr) -> &'static str {
     if address.is_ipv4() { "IPv4" } else { "IPv6" }
 }
 
-/// A packet that the program has rewritten does not come back to it: a vip cannot be a backend.
-fn no_loops(all: &All<'_>) {
-    for (field, address, protocol) in &all.backends {
-        if let Some(vip) = all.vips.0.get(&(*address, *protocol)) {
-            field.refuse::<()>(format!(
-                "is also the vip {vip}; give the address of a server"
-            ));
-        }
-    }
-}
-
 /// What the tables can hold.
 fn sizes(field: &Field<'_>, services: usize, all: &All<'_>) {
     let most = |count: usize, what: &str, most: u32| {
@@ -274,11 +294,8 @@ fn sizes(field: &Field<'_>, services: usize, all: &All<'_>) {
             field.refuse::<()>(too_many(count, what, most));
         }
     };
-    let ipv4 = all.vips.0.keys().filter(|(vip, _)| vip.is_ipv4()).count();
     most(services, "services", MAX_SERVICES);
-    most(ipv4, "IPv4 vips", MAX_VIPS);
-    most(all.vips.0.len() - ipv4, "IPv6 vips", MAX_VIPS);
-    most(all.backends.len(), "backends in all", MAX_BACKENDS);
+    most(all.vips.backends(), "backends in all", MAX_BACKENDS);
     most(all.sources[0], "IPv4 sources in all", MAX_SOURCES);
     most(all.sources[1], "IPv6 sources in all", MAX_SOURCES);
 }

@@ -14,8 +14,8 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use super::{
     super::{
         Backend, Config, GueVariant, HealthCheck, Limits, Mode, OnDown, OnExit, PortRange, Prefix,
-        Probe, Protocol, Scheduler, Service, Snat, Sources, Timeouts, Tunnel, XdpMode,
-        address::network, parse,
+        Probe, Protocol, Scheduler, Service, Snat, Sources, Timeouts, Tunnel, Vip, XdpMode,
+        address::network, backend_text, parse,
     },
     FULL, GOOD,
 };
@@ -33,6 +33,23 @@ fn ip(v6: bool) -> BoxedStrategy<IpAddr> {
 
 fn socket(v6: bool) -> impl Strategy<Value = SocketAddr> {
     (ip(v6), 1..=u16::MAX).prop_map(|(ip, port)| SocketAddr::new(ip, port))
+}
+
+fn vip(v6: bool) -> impl Strategy<Value = Vip> {
+    let ports = prop_oneof![
+        (1..=u16::MAX).prop_map(PortRange::one),
+        (1..=u16::MAX, 1..=u16::MAX).prop_map(|(a, b)| PortRange {
+            first: a.min(b),
+            last: a.max(b),
+        }),
+        Just(PortRange::ALL),
+    ];
+    (ip(v6), ports).prop_map(|(address, ports)| Vip { address, ports })
+}
+
+/// Of a backend, which may have no port of its own.
+fn backend_address(v6: bool) -> impl Strategy<Value = SocketAddr> {
+    prop_oneof![socket(v6), ip(v6).prop_map(|ip| SocketAddr::new(ip, 0)),]
 }
 
 fn name() -> impl Strategy<Value = String> {
@@ -128,14 +145,16 @@ fn sources() -> impl Strategy<Value = Sources> {
 fn service() -> impl Strategy<Value = Service> {
     any::<bool>().prop_flat_map(|v6| {
         let backend =
-            (name(), socket(v6), 0..=1000_u16).prop_map(|(name, address, weight)| Backend {
-                name,
-                address,
-                weight,
+            (name(), backend_address(v6), 0..=1000_u16).prop_map(|(name, address, weight)| {
+                Backend {
+                    name,
+                    address,
+                    weight,
+                }
             });
         (
             name(),
-            vec(socket(v6), 1..4),
+            vec(vip(v6), 1..4),
             select(OnDown::ALL),
             timeouts(),
             health_check(),
@@ -144,11 +163,16 @@ fn service() -> impl Strategy<Value = Service> {
             (tunnel(v6), select(Protocol::ALL), sources()),
         )
             .prop_map(
-                |(name, listen, on_down, timeouts, health_check, mut backends, mode, more)| {
+                |(name, listen, on_down, timeouts, mut health_check, mut backends, mode, more)| {
                     let (tunnel, protocol, sources) = more;
-                    if mode.is_one_way() {
-                        for (n, backend) in backends.iter_mut().enumerate() {
-                            backend.address.set_port(listen[n % listen.len()].port());
+                    for (n, backend) in backends.iter_mut().enumerate() {
+                        if mode.is_one_way() && backend.address.port() != 0 {
+                            backend
+                                .address
+                                .set_port(listen[n % listen.len()].ports.last);
+                        }
+                        if backend.address.port() == 0 {
+                            health_check.port.get_or_insert(80);
                         }
                     }
                     Service {
@@ -254,7 +278,7 @@ fn written(config: &Config) -> String {
     line(format!("on_exit: {}", config.on_exit.name()));
     line("services:".into());
     for service in &config.services {
-        let listen: Vec<String> = service.listen.iter().map(SocketAddr::to_string).collect();
+        let listen: Vec<String> = service.listen.iter().map(Vip::to_string).collect();
         line(format!("  - name: {}", service.name));
         line(format!("    listen: {listen:?}"));
         line(format!("    protocol: {}", service.protocol.name()));
@@ -333,7 +357,8 @@ fn written(config: &Config) -> String {
         } in &service.backends
         {
             line(format!(
-                "      - {{ name: {name}, address: \"{address}\", weight: {weight} }}"
+                "      - {{ name: {name}, address: \"{}\", weight: {weight} }}",
+                backend_text(*address)
             ));
         }
     }
