@@ -99,3 +99,92 @@ fn removed(result: Result<(), MapError>, name: &'static str) -> Result<(), Datap
         Err(error) => Err(at(name)(error)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use lb_common::V4;
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+    use crate::{
+        config::{PortRange, Vip},
+        tables::{Tables, diff::difference, vips::prefixes},
+    };
+
+    type Ranges = HashMap<PortPrefix<V4>, u32>;
+
+    const PORTS: u16 = 64;
+
+    /// Some ranges within and beside one another, each of a service of its own, from this number on.
+    fn ranges(first_service: u32) -> impl Strategy<Value = Ranges> {
+        let range = (1..=PORTS, 1..=PORTS).prop_map(|(a, b)| PortRange {
+            first: a.min(b),
+            last: a.max(b),
+        });
+        vec(range, 0..8).prop_map(move |mut ranges| {
+            ranges.sort_by_key(|range| Reverse(range.count()));
+            let mut nested: Vec<PortRange> = Vec::new();
+            for range in ranges {
+                let fits = |other: &PortRange| other.contains(range) || !other.meets(range);
+                if nested.iter().all(fits) {
+                    nested.push(range);
+                }
+            }
+            let address = [203, 0, 113, 10].into();
+            let services = (first_service..).zip(nested);
+            services
+                .flat_map(|(service_idx, ports)| {
+                    let prefixes = prefixes::<V4>(Vip { address, ports }, [1], 6);
+                    prefixes
+                        .into_iter()
+                        .map(move |prefix| (prefix, service_idx))
+                })
+                .collect()
+        })
+    }
+
+    /// The longest prefix of a port.
+    fn found(ranges: &Ranges, port: u16) -> Option<u32> {
+        (ranges.iter())
+            .filter(|(prefix, _)| {
+                let differing = port ^ u16::from_be(prefix.key.port_be);
+                u32::from(differing) >> (PortKey::<V4>::BITS - prefix.bits) == 0
+            })
+            .max_by_key(|(prefix, _)| prefix.bits)
+            .map(|(_, service_idx)| *service_idx)
+    }
+
+    fn tables(vip_ranges4: &Ranges) -> Tables {
+        Tables {
+            vip_ranges4: vip_ranges4.clone(),
+            ..Tables::empty()
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn between_two_writes_each_port_leads_where_it_did_or_will(
+            before in ranges(0),
+            after in ranges(100),
+        ) {
+            let changes = difference(&tables(&before), &tables(&after)).vip_ranges4;
+            let mut now = before.clone();
+            for (prefix, service_idx) in in_order(&changes) {
+                match service_idx {
+                    Some(idx) => drop(now.insert(prefix, idx)),
+                    None => drop(now.remove(&prefix)),
+                }
+                for port in 1..=PORTS {
+                    let leads = found(&now, port);
+                    prop_assert!(
+                        leads == found(&before, port) || leads == found(&after, port),
+                        "port {port} leads to {leads:?}"
+                    );
+                }
+            }
+            prop_assert_eq!(now, after);
+        }
+    }
+}
