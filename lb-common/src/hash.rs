@@ -31,6 +31,14 @@ pub fn flow<A: Address>(key: &FlowKey<A>) -> u64 {
     mix(mix(addresses) ^ ports)
 }
 
+/// Hash of a client's address, or of what tells it from others, for the ring's slot. It is the same on
+/// all vips of a service.
+#[inline(always)]
+#[must_use]
+pub fn client<A: Address>(address: A) -> u64 {
+    mix(address.fold().wrapping_mul(SPREAD))
+}
+
 /// The ring's slot of a flow with this hash: its upper 32 bits scaled to `0..RING_SLOTS`.
 #[inline(always)]
 #[must_use]

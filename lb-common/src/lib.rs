@@ -8,6 +8,7 @@
 #![no_std]
 #![forbid(unsafe_op_in_unsafe_fn)]
 
+pub mod affinity;
 pub mod backend;
 pub mod flow;
 pub mod hash;
@@ -77,6 +78,8 @@ pub mod names {
     pub const SNAT: &str = "snat";
     pub const SOURCES4: &str = "sources4";
     pub const SOURCES6: &str = "sources6";
+    pub const AFFINITY4: &str = "affinity4";
+    pub const AFFINITY6: &str = "affinity6";
     pub const FLOW_HEADS4: &str = "flow_heads4";
     pub const FLOW_HEADS6: &str = "flow_heads6";
     pub const FLOWS4: &str = "flows4";
@@ -92,7 +95,7 @@ pub mod names {
     pub const FLOW_BUCKETS: &str = "FLOW_BUCKETS";
 
     /// Every pinned map.
-    pub const MAPS: [&str; 20] = [
+    pub const MAPS: [&str; 22] = [
         SETTINGS,
         VIPS4,
         VIPS6,
@@ -105,6 +108,8 @@ pub mod names {
         SNAT,
         SOURCES4,
         SOURCES6,
+        AFFINITY4,
+        AFFINITY6,
         FLOW_HEADS4,
         FLOW_HEADS6,
         FLOWS4,
@@ -174,6 +179,8 @@ pub trait Address: Copy + Eq + 'static {
     fn same(self, other: Self) -> bool;
     /// A copy made word by word, because one of the whole may become a call of `memmove`.
     fn copied(&self) -> Self;
+    /// Its first `bits` bits, the others 0.
+    fn masked(&self, bits: u8) -> Self;
 }
 
 /// An array of words of 64 bits.
@@ -241,6 +248,11 @@ impl Address for V4 {
     fn copied(&self) -> Self {
         *self
     }
+
+    #[inline(always)]
+    fn masked(&self, bits: u8) -> Self {
+        [self[0] & mask_be(bits, 0)]
+    }
 }
 
 impl Address for V6 {
@@ -265,6 +277,30 @@ impl Address for V6 {
         let [a, b, c, d] = *self;
         [a, b, c, d]
     }
+
+    #[inline(always)]
+    fn masked(&self, bits: u8) -> Self {
+        let [a, b, c, d] = *self;
+        [
+            a & mask_be(bits, 0),
+            b & mask_be(bits, 1),
+            c & mask_be(bits, 2),
+            d & mask_be(bits, 3),
+        ]
+    }
+}
+
+/// Which bits of an address's word are among its first `bits` bits, network byte order.
+#[inline(always)]
+const fn mask_be(bits: u8, word: u32) -> u32 {
+    let bits = (bits as u32).saturating_sub(word * u32::BITS);
+    if bits == 0 {
+        0
+    } else if bits >= u32::BITS {
+        u32::MAX
+    } else {
+        (u32::MAX << (u32::BITS - bits)).to_be()
+    }
 }
 
 /// Declares that user space may move these types to and from maps byte by byte.
@@ -283,6 +319,9 @@ macro_rules! pod {
 #[cfg(feature = "user")]
 pod!(
     Budget,
+    affinity::Client<V4>,
+    affinity::Client<V6>,
+    affinity::Remembered,
     backend::Backend,
     backend::BackendStats,
     backend::Tunnel,

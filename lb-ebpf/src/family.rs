@@ -1,18 +1,23 @@
 //! The two address families: each has headers and maps of its own size, and one path serves both.
 
-use aya_ebpf::maps::{HashMap, LpmTrie};
+use aya_ebpf::{
+    maps::{HashMap, LpmTrie, LruHashMap},
+    programs::XdpContext,
+};
 use lb_common::{
     Address, V4, V6,
+    affinity::{Client, Remembered},
     backend::Backend,
     flow::FlowKey,
     reason::Reason,
-    service::{PortKey, VipKey},
+    service::{PortKey, Service, VipKey},
     sources::Source,
     table::{Entries, Head},
     unmapped,
 };
 
 use crate::{
+    affinity,
     flow::Copies,
     maps,
     packet::{Frame, IpHeader, Ipv4, Ipv6, Segment, Transport},
@@ -32,6 +37,11 @@ pub trait Family: Sized + 'static {
     fn vip_ranges() -> &'static LpmTrie<PortKey<Self::Address>, u32>;
     /// Which sources may open flows.
     fn sources() -> &'static LpmTrie<Source<Self::Address>, u32>;
+    /// Which backend a client was given last, and the bits of its address that count.
+    fn clients() -> &'static LruHashMap<Client<Self::Address>, Remembered>;
+    fn client_bits(service: &Service) -> u8;
+    /// See [`affinity::backend_of_client`].
+    fn backend_of_client(ctx: &XdpContext, service_idx: u32, is_syn: bool) -> u32;
     /// Head and entries of the flow table's bucket with this index.
     fn head(bucket_idx: u32) -> Option<*mut Head>;
     fn entries(bucket_idx: u32) -> Option<*mut Entries<Self::Address>>;
@@ -74,6 +84,21 @@ impl Family for Inet {
     #[inline(always)]
     fn sources() -> &'static LpmTrie<Source<V4>, u32> {
         &maps::SOURCES4
+    }
+
+    #[inline(always)]
+    fn clients() -> &'static LruHashMap<Client<V4>, Remembered> {
+        &maps::AFFINITY4
+    }
+
+    #[inline(always)]
+    fn client_bits(service: &Service) -> u8 {
+        service.affinity_bits4
+    }
+
+    #[inline(never)]
+    fn backend_of_client(ctx: &XdpContext, service_idx: u32, is_syn: bool) -> u32 {
+        affinity::backend_of_client::<Self>(ctx, service_idx, is_syn)
     }
 
     #[inline(always)]
@@ -135,6 +160,21 @@ impl Family for Inet6 {
     #[inline(always)]
     fn sources() -> &'static LpmTrie<Source<V6>, u32> {
         &maps::SOURCES6
+    }
+
+    #[inline(always)]
+    fn clients() -> &'static LruHashMap<Client<V6>, Remembered> {
+        &maps::AFFINITY6
+    }
+
+    #[inline(always)]
+    fn client_bits(service: &Service) -> u8 {
+        service.affinity_bits6
+    }
+
+    #[inline(never)]
+    fn backend_of_client(ctx: &XdpContext, service_idx: u32, is_syn: bool) -> u32 {
+        affinity::backend_of_client::<Self>(ctx, service_idx, is_syn)
     }
 
     #[inline(always)]

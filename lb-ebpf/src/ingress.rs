@@ -14,6 +14,7 @@ use lb_common::{
 };
 
 use crate::{
+    affinity,
     family::{Inet, Inet6},
     flow::{self, Found, Life, Progress},
     forward, maps,
@@ -142,7 +143,8 @@ fn new<F: Readdress + Table, T: Life>(ctx: &XdpContext) -> Result<u32, Reason> {
     if service.version != F::VERSION {
         return Ok(CROSSED + service_idx);
     }
-    let choice = select::backend(service_idx, service, hash::flow(key)).map_err(T::refusal)?;
+    let choice = affinity::backend::<F>(ctx, service_idx, service, hash::flow(key), true)
+        .map_err(T::refusal)?;
     let key = in_memory(key);
     if segment.ip.hop_limit() <= 1 {
         return Err(Reason::TtlExpired);
@@ -164,7 +166,9 @@ fn new_one_way<F: Readdress + Table, T: Life>(
     let mut segment = F::segment::<T>(Frame::new(ctx)?)?;
     let key = &segment.key();
     let service = maps::SERVICES.get(service_idx).ok_or(Reason::TableError)?;
-    let mut choice = select::backend(service_idx, service, hash::flow(key)).map_err(T::refusal)?;
+    let opens = T::opens(&segment);
+    let mut choice = affinity::backend::<F>(ctx, service_idx, service, hash::flow(key), opens)
+        .map_err(T::refusal)?;
     let key = in_memory(key);
     forward::can_go(&segment, choice.backend)?;
     tunnel::fits(ctx, choice.backend_idx, choice.backend)?;
@@ -241,7 +245,8 @@ fn new_crossed<F: Translate, T: Life>(ctx: &XdpContext, service_idx: u32) -> Res
     let service = maps::SERVICES.get(service_idx).ok_or(Reason::TableError)?;
     let key = &F::wide_key(&segment);
     let key = in_memory(key);
-    let mut choice = select::backend(service_idx, service, hash::flow(key)).map_err(T::refusal)?;
+    let mut choice = affinity::backend::<F>(ctx, service_idx, service, hash::flow(key), true)
+        .map_err(T::refusal)?;
     choice.flags = flag::CROSSED;
     translate::can_be(&segment)?;
     let ifindex = ctx.ingress_ifindex() as u32;

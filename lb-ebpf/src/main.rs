@@ -11,6 +11,7 @@
     reason = "a key or value passed by value would be copied onto the stack of 512 bytes"
 )]
 
+mod affinity;
 mod answer;
 mod budget;
 mod family;

@@ -4,11 +4,12 @@
 use aya_ebpf::{
     btf_maps,
     macros::{btf_map, map},
-    maps::{Array, HashMap, LpmTrie, PerCpuArray},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray},
 };
 use lb_common::{
     Budget, Budgeted, MAX_BACKENDS, MAX_SERVICES, MAX_SNAT, RING_MAP_CHUNKS, RingChunk, V4, V6,
     VIP_PREFIX_SLOTS, VIP_SLOTS,
+    affinity::{Client, MAX_CLIENTS, Remembered},
     backend::{Backend, BackendStats, Tunnel},
     flow::FlowKey,
     reason::REASON_SLOTS,
@@ -56,6 +57,12 @@ pub static SNAT: Array<V6> = Array::with_max_entries(MAX_SNAT, 0);
 pub static SOURCES4: LpmTrie<Source<V4>, u32> = LpmTrie::with_max_entries(SOURCE_SLOTS, 0);
 #[map(name = "sources6")]
 pub static SOURCES6: LpmTrie<Source<V6>, u32> = LpmTrie::with_max_entries(SOURCE_SLOTS, 0);
+#[map(name = "affinity4")]
+pub static AFFINITY4: LruHashMap<Client<V4>, Remembered> =
+    LruHashMap::with_max_entries(MAX_CLIENTS, 0);
+#[map(name = "affinity6")]
+pub static AFFINITY6: LruHashMap<Client<V6>, Remembered> =
+    LruHashMap::with_max_entries(MAX_CLIENTS, 0);
 
 /// Heads are made with type information, by which the kernel finds the lock in each.
 #[btf_map(name = "flow_heads4")]

@@ -2,6 +2,7 @@
 //! packet by packet through `BPF_PROG_TEST_RUN`. Needs root. In such a run every packet arrives on
 //! interface 1, the loopback (net/bpf/test_run.c, `bpf_prog_test_run_xdp`).
 
+mod affinity;
 mod buckets;
 mod cpu;
 mod entry;

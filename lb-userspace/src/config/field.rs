@@ -113,6 +113,11 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// Whether it is a mapping, where a value may be that or a word.
+    pub(super) const fn is_section(&self) -> bool {
+        matches!(self.node, Node::Map(_))
+    }
+
     /// A mapping, to be read key by key.
     pub(super) fn section(&self) -> Option<Section<'a>> {
         match self.node {

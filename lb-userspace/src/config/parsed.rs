@@ -68,6 +68,8 @@ pub struct Service {
     /// Of modes `ipip` and `gue`.
     pub tunnel: Tunnel,
     pub scheduler: Scheduler,
+    /// `None`: each flow is chosen for itself.
+    pub affinity: Option<Affinity>,
     pub on_down: OnDown,
     pub timeouts: Timeouts,
     pub health_check: HealthCheck,
@@ -151,6 +153,27 @@ impl GueVariant {
         match self {
             Self::Header => 0,
             Self::Bare => 1,
+        }
+    }
+}
+
+/// New flows of a client go where its last one went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Affinity {
+    /// Bits of an IPv4 address that tell one client from another, 1-32.
+    pub prefix4: u8,
+    /// Of an IPv6 address, 1-128.
+    pub prefix6: u8,
+    /// How long a client's backend is remembered after its last new flow, 1 s to 7 days.
+    pub timeout: Duration,
+}
+
+impl Default for Affinity {
+    fn default() -> Self {
+        Self {
+            prefix4: 32,
+            prefix6: 128,
+            timeout: Duration::from_secs(600),
         }
     }
 }

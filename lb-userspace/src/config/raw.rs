@@ -1,6 +1,7 @@
 //! The walk through a document, from the top: every key is read, every rule checked, every
 //! problem reported.
 
+mod affinity;
 mod health;
 mod lists;
 mod options;

@@ -1,5 +1,6 @@
 //! What a file may say, and the exact words in which everything else is refused.
 
+mod affinity;
 mod arbitrary;
 mod lists;
 mod reading;
@@ -99,6 +100,7 @@ fn the_smallest_file_gets_every_default() {
                 variant: GueVariant::Header,
             },
             scheduler: Scheduler::Maglev,
+            affinity: None,
             on_down: OnDown::Reset,
             timeouts: Timeouts {
                 half_open: Duration::from_secs(60),

@@ -227,6 +227,7 @@ pub fn layout() -> Vec<Expected> {
     use lb_common::{
         Budget, Budgeted, MAX_BACKENDS, MAX_SERVICES, MAX_SNAT, V4, V6, VIP_PREFIX_SLOTS,
         VIP_SLOTS,
+        affinity::{Client, MAX_CLIENTS, Remembered},
         backend::{Backend, BackendStats, Tunnel},
         reason::REASON_SLOTS,
         service::{PortPrefix, Service, Settings, VipKey},
@@ -236,6 +237,7 @@ pub fn layout() -> Vec<Expected> {
     const HASH: u32 = 1;
     const ARRAY: u32 = 2;
     const PERCPU_ARRAY: u32 = 6;
+    const LRU_HASH: u32 = 9;
     const LPM_TRIE: u32 = 11;
     const ARRAY_OF_MAPS: u32 = 12;
     fn of<K, V>(name: &'static str, kind: u32, max_entries: Option<u32>) -> Expected {
@@ -262,6 +264,8 @@ pub fn layout() -> Vec<Expected> {
         // The key's length in bits stands before it.
         of::<(u32, Source<V4>), u32>(names::SOURCES4, LPM_TRIE, Some(SOURCE_SLOTS)),
         of::<(u32, Source<V6>), u32>(names::SOURCES6, LPM_TRIE, Some(SOURCE_SLOTS)),
+        of::<Client<V4>, Remembered>(names::AFFINITY4, LRU_HASH, Some(MAX_CLIENTS)),
+        of::<Client<V6>, Remembered>(names::AFFINITY6, LRU_HASH, Some(MAX_CLIENTS)),
         of::<u32, Head>(names::FLOW_HEADS4, ARRAY, None),
         of::<u32, Head>(names::FLOW_HEADS6, ARRAY, None),
         of::<u32, Entries<V4>>(names::FLOWS4, ARRAY, None),

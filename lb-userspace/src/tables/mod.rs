@@ -2,6 +2,7 @@
 //! such contents to their difference. No I/O; `datapath` writes what is decided here.
 
 mod address;
+mod affinity;
 pub mod diff;
 pub mod identity;
 pub mod ids;
@@ -245,7 +246,8 @@ fn add_service(
     let eligible = u32::try_from(members.len()).expect("backends are limited");
     let slots = rings.slots(service_idx, members);
     let ring = Ring::after(applied.rings.get(&service_idx), slots);
-    let flags = sources::add(service, service_idx, &vips, desired);
+    let affinity = affinity::of(service);
+    let sources = sources::add(service, service_idx, &vips, desired);
     desired.services.insert(
         service_idx,
         Service {
@@ -254,10 +256,10 @@ fn add_service(
             ring_half: ring.half,
             scheduler: scheduler(service.scheduler),
             version: family as u8,
-            flags,
+            flags: affinity.flags | sources,
             identity: service_identity,
             timeouts: timeouts(service),
-            ..Service::default()
+            ..affinity
         },
     );
     desired.rings.insert(service_idx, ring);

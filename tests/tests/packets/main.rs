@@ -1,6 +1,7 @@
 //! Packets through the real XDP program, one by one: input, expected verdict, expected bytes,
 //! expected counters. Each runs in IPv4 and in IPv6. Needs root; touches no interface.
 
+mod affinity;
 mod aged;
 mod backends;
 mod checksums;

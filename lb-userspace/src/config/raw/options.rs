@@ -4,6 +4,7 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use super::{
+    affinity::{self, AffinityOptions},
     health::{self, HealthOptions},
     lists::{self, Lists},
 };
@@ -30,6 +31,7 @@ pub(super) struct Options<'a> {
     pub(super) timeouts: Timeouts,
     pub(super) health_check: HealthOptions<'a>,
     pub(super) lists: Lists,
+    pub(super) affinity: AffinityOptions<'a>,
 }
 
 impl Default for Options<'_> {
@@ -44,6 +46,7 @@ impl Default for Options<'_> {
             timeouts: Timeouts::default(),
             health_check: HealthOptions::default(),
             lists: Lists::default(),
+            affinity: AffinityOptions::default(),
         }
     }
 }
@@ -88,10 +91,8 @@ impl<'a> Options<'a> {
                 health::onto(&inherited, &field)
             }),
             lists: lists::onto(&base.lists, keys),
+            affinity: affinity::onto(&base.affinity, keys),
         };
-        keys.optional("affinity", (), |field| {
-            field.word(&[()], |()| "none", &["client_ip"])
-        });
         keys.later("drain_timeout");
         options
     }

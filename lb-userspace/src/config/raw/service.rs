@@ -65,6 +65,7 @@ fn service<'a>(field: &Field<'a>, defaults: &Options<'a>, all: &mut All<'a>) -> 
     });
     keys.finish();
     options.health_check.refuse_http_keys();
+    options.affinity.refuse_idle_keys();
     let sources = &options.lists.sources;
     all.sources[0] += sources.v4.len();
     all.sources[1] += sources.v6.len();
@@ -92,6 +93,7 @@ fn service<'a>(field: &Field<'a>, defaults: &Options<'a>, all: &mut All<'a>) -> 
         mode: options.mode,
         tunnel: options.tunnel,
         scheduler: options.scheduler,
+        affinity: options.affinity.settled(),
         on_down: options.on_down,
         timeouts: options.timeouts,
         health_check,

@@ -13,9 +13,9 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::{
     super::{
-        Backend, Config, GueVariant, HealthCheck, Limits, Mode, OnDown, OnExit, PortRange, Prefix,
-        Probe, Protocol, Scheduler, Service, Snat, Sources, Timeouts, Tunnel, Vip, XdpMode,
-        address::network, backend_text, parse,
+        Affinity, Backend, Config, GueVariant, HealthCheck, Limits, Mode, OnDown, OnExit,
+        PortRange, Prefix, Probe, Protocol, Scheduler, Service, Snat, Sources, Timeouts, Tunnel,
+        Vip, XdpMode, address::network, backend_text, parse,
     },
     FULL, GOOD,
 };
@@ -142,6 +142,16 @@ fn sources() -> impl Strategy<Value = Sources> {
     })
 }
 
+fn affinity() -> impl Strategy<Value = Affinity> {
+    (1..=32_u8, 1..=128_u8, millis(1_000..=7 * 24 * 3_600_000)).prop_map(
+        |(prefix4, prefix6, timeout)| Affinity {
+            prefix4,
+            prefix6,
+            timeout,
+        },
+    )
+}
+
 fn service() -> impl Strategy<Value = Service> {
     any::<bool>().prop_flat_map(|v6| {
         let backend =
@@ -160,11 +170,16 @@ fn service() -> impl Strategy<Value = Service> {
             health_check(),
             vec(backend, 0..6),
             select(Mode::ALL),
-            (tunnel(v6), select(Protocol::ALL), sources()),
+            (
+                tunnel(v6),
+                select(Protocol::ALL),
+                sources(),
+                option::of(affinity()),
+            ),
         )
             .prop_map(
                 |(name, listen, on_down, timeouts, mut health_check, mut backends, mode, more)| {
-                    let (tunnel, protocol, sources) = more;
+                    let (tunnel, protocol, sources, affinity) = more;
                     for (n, backend) in backends.iter_mut().enumerate() {
                         if mode.is_one_way() && backend.address.port() != 0 {
                             backend
@@ -186,6 +201,7 @@ fn service() -> impl Strategy<Value = Service> {
                             Tunnel::default()
                         },
                         scheduler: Scheduler::Maglev,
+                        affinity,
                         on_down,
                         timeouts,
                         health_check,
@@ -297,6 +313,14 @@ fn written(config: &Config) -> String {
         }
         line(format!("    scheduler: {}", service.scheduler.name()));
         line(format!("    on_down: {}", service.on_down.name()));
+        if let Some(affinity) = &service.affinity {
+            line(format!(
+                "    affinity: {{ type: client_ip, prefix4: {}, prefix6: {}, timeout: {}ms }}",
+                affinity.prefix4,
+                affinity.prefix6,
+                affinity.timeout.as_millis()
+            ));
+        }
         let denied: Vec<String> = (service.sources.v4.keys().chain(service.sources.v6.keys()))
             .map(Prefix::to_string)
             .collect();
