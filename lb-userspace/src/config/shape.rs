@@ -8,7 +8,8 @@ use saphyr_parser::{Event, Parser};
 
 use super::problem::ConfigError;
 
-/// Largest file that is read, bytes. As many backends as the tables hold take about 2 MiB.
+/// Largest file that is read, bytes. As many backends as the tables hold take about 2 MiB, which leaves
+/// room for some tens of thousands of sources.
 pub const MAX_FILE_BYTES: usize = 4 << 20;
 /// Characters of which each may begin or end a token in `[…]` or `{…}`.
 pub(super) const MARKS: &[u8] = b",:[]{}?\"'*&!|>";

@@ -1,5 +1,6 @@
 //! What the tables hold for a configuration, and what stays the same over changes.
 
+mod affinity;
 mod kept;
 mod modes;
 mod sources;

@@ -1,6 +1,7 @@
 //! Real programs talk through the balancer: one file per promise. Needs root.
 
 mod a_bad_file_is_named;
+mod a_client_stays_with_its_backend;
 mod a_connection_may_close_any_way;
 mod a_failed_start_leaves_nothing;
 mod a_flood_harms_no_live_connection;
@@ -24,6 +25,7 @@ mod reload_breaks_nothing;
 mod reload_takes_effect_whole;
 mod requests_spread_by_weight;
 mod restart_breaks_no_flow;
+mod source_lists_decide_who_may_come;
 mod source_ports_are_used_again;
 mod the_command_line_tells;
 mod transfers_are_intact;
