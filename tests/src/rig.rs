@@ -11,6 +11,7 @@ mod outcome;
 mod sources;
 mod sweep;
 mod tables;
+mod whole;
 
 use aya::{
     Ebpf, EbpfLoader,

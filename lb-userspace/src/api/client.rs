@@ -13,7 +13,9 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use super::{ErrorBody, SOCKET};
-use crate::control::view::{Detached, FlowFilter, Flows, Reloaded, Status};
+use crate::control::view::{
+    BackendPlace, Detached, FlowFilter, Flows, Overridden, Override, Reloaded, Status,
+};
 
 /// A little longer than the server's own limit.
 const ANSWER_TIME: Duration = Duration::from_secs(35);
@@ -81,6 +83,22 @@ impl Client {
     /// is not valid.
     pub async fn reload(&self) -> Result<Reloaded, ClientError> {
         self.ask(Method::POST, "/v1/reload").await
+    }
+
+    /// # Errors
+    /// When the daemon is not reachable or refuses, as when it has no such backend.
+    pub async fn override_backend(
+        &self,
+        place: &BackendPlace,
+        to: Override,
+    ) -> Result<Overridden, ClientError> {
+        let (service, backend) = (escape(&place.service), escape(&place.backend));
+        let verb = match to {
+            Override::Drain => "drain",
+            Override::Enable => "enable",
+        };
+        let path = format!("/v1/services/{service}/backends/{backend}/{verb}");
+        self.ask(Method::POST, &path).await
     }
 
     /// # Errors

@@ -10,7 +10,7 @@ use std::{
 
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, Query, State},
+    extract::{DefaultBodyLimit, Path as UrlPath, Query, State},
     http::StatusCode,
     response::{IntoResponse as _, Response},
     routing::{get, post},
@@ -18,7 +18,10 @@ use axum::{
 use tokio::net::UnixListener;
 
 use super::{ErrorBody, SOCKET};
-use crate::control::{CommandError, Handle, view::FlowFilter};
+use crate::control::{
+    CommandError, Handle,
+    view::{BackendPlace, FlowFilter, Override},
+};
 
 /// Longest that a request may take; a reload waits for nothing but the kernel.
 const REQUEST_TIME: Duration = Duration::from_secs(30);
@@ -69,6 +72,14 @@ pub async fn serve(
         .route("/v1/status", get(status))
         .route("/v1/flows", get(flows))
         .route("/v1/reload", post(reload))
+        .route(
+            "/v1/services/{service}/backends/{backend}/drain",
+            post(drain),
+        )
+        .route(
+            "/v1/services/{service}/backends/{backend}/enable",
+            post(enable),
+        )
         .route("/v1/detach", post(detach))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .with_state(control);
@@ -89,6 +100,23 @@ async fn reload(State(control): State<Handle>) -> Response {
     answer(control.reload()).await
 }
 
+async fn drain(state: State<Handle>, names: UrlPath<(String, String)>) -> Response {
+    override_backend(state, names, Override::Drain).await
+}
+
+async fn enable(state: State<Handle>, names: UrlPath<(String, String)>) -> Response {
+    override_backend(state, names, Override::Enable).await
+}
+
+async fn override_backend(
+    State(control): State<Handle>,
+    UrlPath((service, backend)): UrlPath<(String, String)>,
+    to: Override,
+) -> Response {
+    let place = BackendPlace { service, backend };
+    answer(control.override_backend(place, to)).await
+}
+
 async fn detach(State(control): State<Handle>) -> Response {
     answer(control.detach()).await
 }
@@ -102,6 +130,7 @@ async fn answer<T: serde::Serialize>(
         Ok(Err(error @ CommandError::InvalidConfig(_))) => {
             (StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
         }
+        Ok(Err(error @ CommandError::NoBackend(_))) => (StatusCode::NOT_FOUND, error.to_string()),
         Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
         Err(_) => (
             StatusCode::GATEWAY_TIMEOUT,

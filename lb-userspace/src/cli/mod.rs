@@ -4,6 +4,7 @@
 mod check;
 mod detach;
 mod flows;
+mod overrides;
 mod reload;
 mod run;
 mod status;
@@ -61,6 +62,10 @@ enum Verb {
     Flows(flows::Flows),
     /// Applies the edited configuration file.
     Reload,
+    /// Gives a backend no new flows; those it has go on until `drain_timeout`.
+    Drain(overrides::Place),
+    /// Ends a drain: the backend takes new flows again.
+    Enable(overrides::Place),
     /// Takes the program off every interface and removes all pinned state.
     Detach,
 }
@@ -151,6 +156,8 @@ impl Cli {
             Verb::Status(verb) => verb.execute(&places).await,
             Verb::Flows(verb) => verb.execute(&places).await,
             Verb::Reload => reload::execute(&places).await,
+            Verb::Drain(place) => overrides::drain(place, &places).await,
+            Verb::Enable(place) => overrides::enable(place, &places).await,
             Verb::Detach => detach::execute(&places).await,
         }
     }

@@ -58,7 +58,11 @@ fn render_service(service: &ServiceStatus) -> String {
     );
     for backend in &service.backends {
         table.add_row([
-            backend.name.clone(),
+            if backend.backup {
+                format!("{} (backup)", backend.name)
+            } else {
+                backend.name.clone()
+            },
             backend.address.clone(),
             backend.state.clone(),
             ago(&backend.since),

@@ -1,8 +1,10 @@
 //! Tables and figures for people.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use comfy_table::{CellAlignment, Table, presets};
+
+pub(super) use crate::control::view::short;
 
 /// A table with headings and no borders, indented by two spaces. Columns named in `right` are
 /// aligned to the right.
@@ -58,11 +60,4 @@ pub(super) fn ago(rfc3339: &str) -> String {
         return rfc3339.to_owned();
     };
     short(SystemTime::now().duration_since(time).unwrap_or_default())
-}
-
-/// A duration by its two largest units.
-pub(super) fn short(duration: Duration) -> String {
-    let whole = Duration::from_secs(duration.as_secs());
-    let text = humantime::format_duration(whole).to_string();
-    text.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }

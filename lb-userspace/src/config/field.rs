@@ -19,7 +19,7 @@ use super::{
     units,
 };
 
-pub(super) const LATER: &str = "is not available in this version; remove it";
+const LATER: &str = "is not available in this version; remove it";
 
 /// Most problems that are told one by one. A file of 4 MiB can hold a million, and nobody reads
 /// more than the first page.
@@ -228,6 +228,14 @@ impl<'a> Field<'a> {
                 None => format!("`{text_shown}` is not known; use {choice}"),
             })
         })
+    }
+
+    /// A switch.
+    pub(super) fn switch(&self) -> Option<bool> {
+        match self.node {
+            Node::Bool(on) => Some(*on),
+            _ => self.wrong_kind("true or false"),
+        }
     }
 
     /// A switch that this version only knows as off.

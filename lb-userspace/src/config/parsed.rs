@@ -71,6 +71,11 @@ pub struct Service {
     /// `None`: each flow is chosen for itself.
     pub affinity: Option<Affinity>,
     pub on_down: OnDown,
+    /// How long the flows of a backend that drains may go on: at most 7 days.
+    pub drain_timeout: Duration,
+    /// How long a backend that came up takes to get its full share of new flows: at most 1 h, 0 for
+    /// no time.
+    pub slow_start: Duration,
     pub timeouts: Timeouts,
     pub health_check: HealthCheck,
     /// At most [`lb_common::sources::MAX_SOURCES`] of a family over all services.
@@ -188,6 +193,8 @@ pub struct Backend {
     pub address: SocketAddr,
     /// Share of new flows, 0-1000; 0 takes none.
     pub weight: u16,
+    /// It gets new flows only while no other backend does.
+    pub backup: bool,
 }
 
 /// How long a flow without packets is kept: 100 ms to 7 days each.

@@ -4,20 +4,13 @@
 
 use std::collections::HashSet;
 
-use super::{
-    field::{Field, LATER},
-    node::Node,
-    path::Segment,
-    units,
-};
+use super::{field::Field, node::Node, path::Segment, units};
 
 /// A mapping whose keys are taken by name; `finish` reports those that nobody asked for.
 pub(super) struct Section<'a> {
     field: Field<'a>,
     entries: &'a [(String, Node)],
     known: Vec<&'static str>,
-    /// Keys of later versions: refused when taken, and recommended by no message.
-    later: Vec<&'static str>,
 }
 
 impl<'a> Section<'a> {
@@ -26,17 +19,12 @@ impl<'a> Section<'a> {
             field,
             entries,
             known: Vec::new(),
-            later: Vec::new(),
         }
     }
 
     /// The value of a key, if the key is there.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Field<'a>> {
         self.known.push(key);
-        self.find(key)
-    }
-
-    fn find(&self, key: &'static str) -> Option<Field<'a>> {
         let (_, node) = self.entries.iter().find(|(name, _)| name == key)?;
         Some(self.field.child(Segment::Key(key.into()), node))
     }
@@ -77,21 +65,11 @@ impl<'a> Section<'a> {
             .unwrap_or_else(|| base.clone())
     }
 
-    /// A key that this version does not have.
-    pub(super) fn later(&mut self, key: &'static str) {
-        self.later.push(key);
-        if let Some(field) = self.find(key) {
-            field.refuse::<()>(LATER);
-        }
-    }
-
     /// Reports the keys that were not asked for, and those given more than once.
     pub(super) fn finish(self) {
         let mut seen = HashSet::new();
         for (key, _) in self.entries {
-            let known = [&self.known, &self.later]
-                .iter()
-                .any(|keys| keys.contains(&key.as_str()));
+            let known = self.known.contains(&key.as_str());
             let first = seen.insert(key);
             if !first && known {
                 let segment = Segment::SecondKey(key.clone());

@@ -42,6 +42,8 @@ services:
     scheduler: maglev
     affinity: none
     on_down: keep
+    drain_timeout: 1d
+    slow_start: 30s
     timeouts: { established: 1m30s }
     health_check:
       type: http
@@ -51,7 +53,7 @@ services:
     backends:
       - { name: web-1, address: "10.0.0.11:8080" }
       - { name: web-2, address: "10.0.0.12:8080", weight: 2 }
-      - { name: web-3, address: "10.0.0.13:8080", weight: 0, backup: false }
+      - { name: web-3, address: "10.0.0.13:8080", weight: 0, backup: true }
   - name: web6
     listen: ["[2001:db8::10]:80"]
     backends: []
@@ -102,6 +104,8 @@ fn the_smallest_file_gets_every_default() {
             scheduler: Scheduler::Maglev,
             affinity: None,
             on_down: OnDown::Reset,
+            drain_timeout: Duration::from_secs(300),
+            slow_start: Duration::ZERO,
             timeouts: Timeouts {
                 half_open: Duration::from_secs(60),
                 established: Duration::from_secs(900),
@@ -123,6 +127,7 @@ fn the_smallest_file_gets_every_default() {
                 name: "web-1".into(),
                 address: "10.0.0.11:8080".parse().unwrap(),
                 weight: 1,
+                backup: false,
             }],
         }],
     };
@@ -140,7 +145,10 @@ fn a_full_file_is_read_and_defaults_merge_key_by_key() {
         panic!("two services")
     };
     assert_eq!(web.on_down, OnDown::Keep);
+    assert_eq!(web.drain_timeout, Duration::from_secs(86_400));
+    assert_eq!(web.slow_start, Duration::from_secs(30));
     assert_eq!(web.backends[2].weight, 0);
+    assert!(web.backends[2].backup && !web.backends[1].backup);
     assert_eq!(web.timeouts.established, Duration::from_secs(90));
     assert_eq!(web.timeouts.reset, Duration::from_millis(500));
     assert_eq!(web.timeouts.fin, Duration::from_secs(120));

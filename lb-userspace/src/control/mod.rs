@@ -1,7 +1,9 @@
 //! The control loop: an event comes in (a probe's result, a changed next hop, a command, a sweep's
 //! report), what the tables should hold is computed, and the difference is applied.
 
+mod arrivals;
 mod decisions;
+mod overrides;
 mod probes;
 mod reload;
 mod start;
@@ -14,21 +16,23 @@ use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr, TcpListener},
     sync::Arc,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::{
     sync::{mpsc, oneshot},
     task::block_in_place,
+    time::sleep_until,
 };
 use tracing::{debug, error, info, warn};
 
 pub use self::start::{MetricsSockets, Options, StartError};
 use self::{
+    arrivals::Arrivals,
     decisions::Decisions,
     unused::Unused,
-    view::{Detached, FlowFilter, Flows, Reloaded, Status},
+    view::{BackendPlace, Detached, FlowFilter, Flows, Overridden, Override, Reloaded, Status},
 };
 use crate::{
     config::Config,
@@ -40,6 +44,8 @@ use crate::{
 
 /// Questions to the control loop that wait for their turn.
 const COMMAND_QUEUE: usize = 64;
+/// Until a change by time that failed is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// How others talk to the control loop.
 #[derive(Clone)]
@@ -52,6 +58,11 @@ enum Command {
     Status(oneshot::Sender<Result<Status, CommandError>>),
     Flows(FlowFilter, oneshot::Sender<Result<Flows, CommandError>>),
     Reload(oneshot::Sender<Result<Reloaded, CommandError>>),
+    Override(
+        BackendPlace,
+        Override,
+        oneshot::Sender<Result<Overridden, CommandError>>,
+    ),
     Detach(oneshot::Sender<Result<Detached, CommandError>>),
     Stop,
 }
@@ -64,6 +75,11 @@ pub enum CommandError {
     InvalidConfig(String),
     #[error("{0}; nothing changed")]
     Reload(String),
+    /// The backend that was named is not in the configuration.
+    #[error("{0}")]
+    NoBackend(String),
+    #[error("{0}; nothing changed")]
+    Override(String),
     #[error(transparent)]
     Datapath(#[from] DatapathError),
     #[error("the daemon is stopping")]
@@ -146,6 +162,11 @@ pub struct Control {
 
     checker: Checker,
     probed: HashMap<u64, Probed>,
+    /// Since when backends drain, by identity.
+    drained: HashMap<u64, SystemTime>,
+    arrivals: Arrivals,
+    /// When the tables change next by the passing of time alone.
+    due: Option<Instant>,
     decisions: Decisions,
     watcher: Watcher,
     next_hops: HashMap<IpAddr, NextHop>,
@@ -196,6 +217,11 @@ impl Control {
                     }
                     self.apply_or_log();
                 }
+                () = until(self.due) => {
+                    if !self.apply_or_log() {
+                        self.due = Some(Instant::now() + TRY_AGAIN);
+                    }
+                }
                 Some(report) = self.reports.recv() => self.note_report(report),
                 command = self.commands.recv() => {
                     if let Some(ended) = self.carry_out(command).await {
@@ -219,6 +245,9 @@ impl Control {
                     Err(error) => error!("reload failed: {error}"),
                 }
                 let _ = reply.send(result);
+            }
+            Some(Command::Override(place, to, reply)) => {
+                let _ = reply.send(self.override_backend(&place, to));
             }
             Some(Command::Detach(reply)) => {
                 let result = block_in_place(|| Datapath::remove(&self.options.run_dir));
@@ -255,12 +284,18 @@ impl Control {
         let health = (self.probed.iter())
             .map(|(id, probed)| (*id, probed.health))
             .collect();
+        let now = SystemTime::now();
         let inputs = Inputs {
             config: &self.config,
             health: &health,
+            drained: &self.drained,
+            came_up: self.arrivals.came_up(),
+            now,
             next_hops: &self.next_hops,
             on_veth: self.on_veth,
         };
+        self.due = tables::next_change(&inputs)
+            .map(|at| Instant::now() + at.duration_since(now).unwrap_or_default());
         let desired = tables::compute(&inputs, &self.applied, &mut self.ids, &mut self.rings)?;
         let changes = difference(&self.applied, &desired);
         let computed = begun.elapsed();
@@ -284,9 +319,14 @@ impl Control {
         Ok(changes.len())
     }
 
-    fn apply_or_log(&mut self) {
-        if let Err(error) = self.apply() {
-            error!("the tables could not be brought up to date: {error}");
+    /// True when it succeeds.
+    fn apply_or_log(&mut self) -> bool {
+        match self.apply() {
+            Ok(_) => true,
+            Err(error) => {
+                error!("the tables could not be brought up to date: {error}");
+                false
+            }
         }
     }
 
@@ -297,6 +337,7 @@ impl Control {
         };
         if let Some(transition) = &event.transition {
             self.decisions.made(event.at);
+            self.arrivals.decided(event.id, transition);
             let state = if event.up { "up" } else { "down" };
             let reason = &transition.reason;
             if event.up {
@@ -356,5 +397,13 @@ impl Control {
                     )
                 })
         })
+    }
+}
+
+/// Ready at that time; never without one.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due.into()).await,
+        None => std::future::pending().await,
     }
 }

@@ -12,6 +12,16 @@ use crate::{
     tables::{Health, backend_identity, identity_of},
 };
 
+impl Probed {
+    /// As an earlier daemon left it in the tables.
+    pub(super) fn adopted(health: Health) -> Self {
+        Self {
+            health,
+            reason: "as the daemon before left it".to_owned(),
+        }
+    }
+}
+
 impl Control {
     /// Tells the checker and the watcher what to look after, and forgets what is gone.
     pub(super) fn look_after(&mut self) {
@@ -44,6 +54,8 @@ impl Control {
             .collect();
         let known: HashSet<u64> = wanted.iter().map(|wanted| wanted.id).collect();
         self.probed.retain(|id, _| known.contains(id));
+        self.drained.retain(|id, _| known.contains(id));
+        self.arrivals.retain(&known);
         self.checker.apply(wanted);
 
         let addresses: HashSet<_> = backend_addresses(&self.config).map(|a| a.ip()).collect();
@@ -64,14 +76,11 @@ impl Control {
             };
             self.probed.insert(
                 identity_of(backend),
-                Probed {
-                    health: Health {
-                        up,
-                        since: std::time::UNIX_EPOCH
-                            + Duration::from_secs(u64::from(backend.since_unix)),
-                    },
-                    reason: "as the daemon before left it".to_owned(),
-                },
+                Probed::adopted(Health {
+                    up,
+                    since: std::time::UNIX_EPOCH
+                        + Duration::from_secs(u64::from(backend.since_unix)),
+                }),
             );
         }
     }

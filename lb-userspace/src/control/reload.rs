@@ -31,6 +31,7 @@ impl Control {
             warn!("limits: changes take effect after `divvy detach` and a new start");
         }
 
+        (self.arrivals).forget_over(&self.config, SystemTime::now());
         let before = std::mem::replace(&mut self.config, config);
         let on_veth = links.iter().any(|link| link.veth);
         let was_on_veth = std::mem::replace(&mut self.on_veth, on_veth);
@@ -42,6 +43,7 @@ impl Control {
             self.put_back(before, was_on_veth);
             return Err(CommandError::Reload(error.to_string()));
         }
+        self.arrivals.reloaded(&before, &self.config);
         self.look_after();
         // States of backends that went or came are settled now.
         self.apply_or_log();

@@ -12,7 +12,10 @@ use std::{
 use tokio::{sync::mpsc, task::block_in_place, time::timeout_at};
 use tracing::{info, warn};
 
-use super::{COMMAND_QUEUE, Control, Handle, decisions::Decisions, sweeper, unused::Unused};
+use super::{
+    COMMAND_QUEUE, Control, Handle, arrivals::Arrivals, decisions::Decisions, sweeper,
+    unused::Unused,
+};
 use crate::{
     config::{Config, XdpMode},
     datapath::{Capacity, Datapath, DatapathError, Mode, Report},
@@ -146,6 +149,9 @@ impl Control {
             rings: RingCache::default(),
             checker: Checker::new(health_in),
             probed: HashMap::new(),
+            drained: HashMap::new(),
+            arrivals: Arrivals::default(),
+            due: None,
             decisions: Decisions::default(),
             watcher: Watcher::spawn(net_in)?,
             next_hops: HashMap::new(),
@@ -160,6 +166,7 @@ impl Control {
             reports: sweeper::spawn(flow_sweeper).map_err(StartError::Thread)?,
         };
         control.adopt_health();
+        control.adopt_drains();
         control.look_after();
         control.first_results().await;
         // The first tables wait for all backends' first results: those decisions are not late.

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     config::{Backend, Protocol, Service, backend_text},
     datapath::FlowRecord,
-    tables::{address_of, backend_identity, identity_of, obstacle},
+    tables::{address_of, backend_identity, identity_of},
 };
 
 /// Where a status tells of a backend index: the service's place and the backend's in it.
@@ -171,8 +171,7 @@ impl Control {
         stats: &BackendStats,
     ) -> BackendStatus {
         let ip = backend.address.ip();
-        let probed = self.probed.get(&id);
-        let obstacle = obstacle(service, self.next_hops.get(&ip));
+        let shown = self.shown(service, id, backend);
         let next_hop = match (self.next_hops.get(&ip), self.unreachable.get(&ip)) {
             (Some(hop), _) => match hop.peer_mac {
                 Some(mac) => format!("{} by interface {}", mac_text(mac), hop.ifindex),
@@ -184,18 +183,11 @@ impl Control {
         BackendStatus {
             name: backend.name.clone(),
             address: backend_text(backend.address),
-            state: match probed {
-                Some(probed) if probed.health.up && obstacle.is_none() => "up",
-                _ => "down",
-            }
-            .to_owned(),
-            reason: match (obstacle, probed) {
-                (Some(obstacle), _) => obstacle,
-                (None, Some(probed)) => probed.reason.clone(),
-                (None, None) => "not probed yet".to_owned(),
-            },
-            since: rfc3339(probed.map_or(self.config_loaded, |probed| probed.health.since)),
+            state: shown.state.to_owned(),
+            reason: shown.reason,
+            since: rfc3339(shown.since),
             weight: backend.weight,
+            backup: backend.backup,
             active_flows: 0,
             flows_total: stats.flows,
             packets_total: stats.packets_in + stats.packets_out,
@@ -306,6 +298,6 @@ fn mac_text(mac: [u8; 6]) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
-fn rfc3339(time: SystemTime) -> String {
+pub(super) fn rfc3339(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
 }

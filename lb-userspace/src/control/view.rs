@@ -1,7 +1,12 @@
 //! What the daemon tells about itself: the JSON of the API, and of `status` and `flows`. Fields
 //! are added, never renamed.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    fmt::{self, Display, Formatter},
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -37,13 +42,15 @@ pub struct BackendStatus {
     pub name: String,
     /// Without a port where packets keep the one that the client asked for.
     pub address: String,
-    /// `up` or `down`.
+    /// `up`, `down` or `drain`.
     pub state: String,
     /// Why it is in this state, in words.
     pub reason: String,
     /// Since when, RFC 3339.
     pub since: String,
     pub weight: u16,
+    /// It gets new flows only while no other backend does.
+    pub backup: bool,
     /// Confirmed flows that not both ends have closed.
     pub active_flows: u64,
     /// Flows sent to it since its entry was made.
@@ -132,8 +139,61 @@ pub struct Reloaded {
     pub summary: String,
 }
 
+/// A backend by the names of the configuration, `SERVICE/BACKEND`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendPlace {
+    pub service: String,
+    pub backend: String,
+}
+
+impl FromStr for BackendPlace {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('/') {
+            Some((service, backend)) if !service.is_empty() && !backend.is_empty() => Ok(Self {
+                service: service.to_owned(),
+                backend: backend.to_owned(),
+            }),
+            _ => Err("write SERVICE/BACKEND, such as web/web-1".to_owned()),
+        }
+    }
+}
+
+impl Display for BackendPlace {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.service, self.backend)
+    }
+}
+
+/// What an operator can decide over a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Override {
+    /// No new flows; old ones go on for a while.
+    Drain,
+    /// As the file and its health say.
+    Enable,
+}
+
+/// `POST /v1/services/SERVICE/backends/BACKEND/drain` and `…/enable`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Overridden {
+    /// One line that says what changed.
+    pub summary: String,
+    /// What the operator may not have wanted.
+    pub warning: Option<String>,
+}
+
 /// `POST /v1/detach`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Detached {
     pub interfaces: Vec<String>,
+}
+
+/// A duration in words, by its two largest units: `3m 12s`.
+#[must_use]
+pub fn short(duration: Duration) -> String {
+    let whole = Duration::from_secs(duration.as_secs());
+    let text = humantime::format_duration(whole).to_string();
+    text.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }

@@ -9,14 +9,16 @@ pub mod ids;
 pub mod maglev;
 mod modes;
 pub mod ring;
+pub mod slow_start;
 pub mod sources;
+mod standing;
 pub mod vips;
 
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     net::{IpAddr, SocketAddr},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -33,12 +35,14 @@ pub use self::{
     modes::{identity_of, obstacle},
     ring::RingCache,
     sources::Entry,
+    standing::{flows_end, next_change, ramp},
 };
 use self::{
     ids::Ids,
     maglev::Member,
     modes::{admit_replies, entry_identity, number, tunnel},
     ring::Ring,
+    standing::{Candidate, members, standing},
     vips::Leading,
 };
 use crate::{
@@ -134,6 +138,11 @@ pub struct Inputs<'a> {
     pub config: &'a Config,
     /// By backend identity; a backend that is missing is down.
     pub health: &'a HashMap<u64, Health>,
+    /// Since when backends drain, by identity.
+    pub drained: &'a HashMap<u64, SystemTime>,
+    /// When backends came up that had been down, or that joined a running service, by identity.
+    pub came_up: &'a HashMap<u64, SystemTime>,
+    pub now: SystemTime,
     /// By backend address; one that is missing is unknown.
     pub next_hops: &'a HashMap<IpAddr, NextHop>,
     /// Some interface of the configuration is one end of a veth pair.
@@ -217,18 +226,19 @@ fn add_service(
     }
     let service_identity = identity::service(&service.name, family);
     let service_idx = ids.service(service_identity)?;
-    let mut members = Vec::new();
+    let (mut candidates, mut own) = (Vec::new(), Vec::new());
     let backends = (service.backends.iter()).filter(|b| Family::of(b.address.ip()) == family);
     for backend in backends {
         let identity = backend_identity(service, backend.address);
         let backend_idx = ids.backend(entry_identity(identity, service.mode))?;
         let mut entry = backend_entry(service, service_idx, backend, inputs, ids)?;
         if entry.state == backend::state::UP && backend.weight > 0 {
-            members.push(Member {
+            let member = Member {
                 backend_idx,
                 identity,
                 weight: u32::from(backend.weight),
-            });
+            };
+            candidates.push(Candidate::new(service, backend, member, inputs));
         }
         if entry.snat_count == 0
             && let Some(before) = applied.backends.get(&backend_idx)
@@ -242,6 +252,16 @@ fn add_service(
             desired.tunnels.insert(backend_idx, tunnel);
         }
         desired.backends.insert(backend_idx, entry);
+        own.push(backend_idx);
+    }
+    let members = members(candidates);
+    let in_ring: HashSet<u32> = members.iter().map(|member| member.backend_idx).collect();
+    for idx in own.iter().filter(|idx| !in_ring.contains(idx)) {
+        // A backup that stands by takes nobody, not even a client that it served before.
+        desired
+            .backends
+            .entry(*idx)
+            .and_modify(|entry| entry.weight = 0);
     }
     let eligible = u32::try_from(members.len()).expect("backends are limited");
     let slots = rings.slots(service_idx, members);
@@ -336,9 +356,8 @@ fn backend_entry(
         address, weight, ..
     } = *backend;
     let identity = backend_identity(service, address);
-    let health = inputs.health.get(&identity);
+    let standing = standing(service, backend, inputs);
     let next_hop = inputs.next_hops.get(&address.ip());
-    let up = health.is_some_and(|health| health.up) && obstacle(service, next_hop).is_none();
     let sources = match service.mode {
         Mode::Nat => sources(address, inputs, next_hop),
         _ => Vec::new(),
@@ -348,15 +367,8 @@ fn backend_entry(
     Ok(Backend {
         address: words(address.ip()),
         port_be: address.port().to_be(),
-        state: if up {
-            backend::state::UP
-        } else {
-            backend::state::DOWN
-        },
-        flows: match service.on_down {
-            OnDown::Reset if !up => backend::flows::RESET,
-            _ => backend::flows::FORWARD,
-        },
+        state: standing.state,
+        flows: standing.flows,
         ifindex: resolved.map_or(0, |(hop, _)| hop.ifindex),
         peer_mac: resolved.map_or([0; 6], |(_, mac)| mac),
         local_mac: resolved.map_or([0; 6], |(hop, _)| hop.local_mac),
@@ -369,7 +381,7 @@ fn backend_entry(
         protocol: protocol_number(service.protocol),
         pad: 0,
         identity: entry_identity(identity, service.mode),
-        since_unix: health.map_or(0, |health| unix_seconds(health.since)),
+        since_unix: standing.since_unix,
         max_flows: 0,
     })
 }

@@ -1,16 +1,10 @@
 //! What the tables hold for a configuration, and what stays the same over changes.
 
-mod affinity;
-mod kept;
-mod modes;
-mod sources;
-mod vips;
-
 use std::{
     collections::{BTreeMap, HashMap},
     hash::Hash,
     net::{IpAddr, SocketAddr},
-    time::{Duration, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use lb_common::{NO_BACKEND, RING_SLOTS, backend, hash, unmapped};
@@ -37,10 +31,35 @@ services:
       - { name: b, address: "10.0.0.12:8080" }
 "#;
 
+/// What a world's tables are made of; no method, because it borrows only a part of the world.
+macro_rules! inputs {
+    ($world:expr) => {
+        Inputs {
+            config: &$world.config,
+            health: &$world.health,
+            drained: &$world.drained,
+            came_up: &$world.came_up,
+            now: $world.now,
+            next_hops: &$world.next_hops,
+            on_veth: false,
+        }
+    };
+}
+
+mod affinity;
+mod kept;
+mod modes;
+mod sources;
+mod standing;
+mod vips;
+
 /// A world in which the tables are computed again and again.
 struct World {
     config: Config,
     health: HashMap<u64, Health>,
+    drained: HashMap<u64, SystemTime>,
+    came_up: HashMap<u64, SystemTime>,
+    now: SystemTime,
     next_hops: HashMap<IpAddr, NextHop>,
     applied: Tables,
     ids: Ids,
@@ -53,6 +72,9 @@ impl World {
         let mut world = Self {
             config,
             health: HashMap::new(),
+            drained: HashMap::new(),
+            came_up: HashMap::new(),
+            now: UNIX_EPOCH + Duration::from_secs(2000),
             next_hops: HashMap::new(),
             applied: Tables::empty(),
             ids: Ids::default(),
@@ -104,12 +126,7 @@ impl World {
 
     /// Computes and takes over; returns how much had to be written.
     fn step(&mut self) -> usize {
-        let inputs = Inputs {
-            config: &self.config,
-            health: &self.health,
-            next_hops: &self.next_hops,
-            on_veth: false,
-        };
+        let inputs = inputs!(self);
         let desired = compute(&inputs, &self.applied, &mut self.ids, &mut self.rings)
             .expect("the tables have room");
         let changes = difference(&self.applied, &desired);

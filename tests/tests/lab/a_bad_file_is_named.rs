@@ -31,7 +31,7 @@ fn what_is_wrong_in_it() {
         assert_ne!(bad, good, "{old} is not in {good}");
         bad
     };
-    let cases: [(String, &[&str]); 10] = [
+    let cases: [(String, &[&str]); 11] = [
         (
             with("10.0.1.2:80", "10.0.1.256:80"),
             &[
@@ -40,10 +40,10 @@ fn what_is_wrong_in_it() {
             ],
         ),
         (
-            with("10.0.1.2:80", "10.0.1.2"),
+            with("203.0.113.10:80", "203.0.113.10"),
             &[
-                ":9: services[0].backends[0].address: `10.0.1.2` has no port",
-                "10.0.1.2:80",
+                ":7: services[0].listen[0]: `203.0.113.10` has no port",
+                "203.0.113.10:80",
             ],
         ),
         (
@@ -56,6 +56,10 @@ fn what_is_wrong_in_it() {
                 ":7: services[0].listen[0]: `203.0.113.10:80000` does not end in a port",
                 "use 1-65535",
             ],
+        ),
+        (
+            with("203.0.113.10:80", "203.0.113.10:8100-8000"),
+            &[":7: services[0].listen[0]: ", "put the lower port first"],
         ),
         (
             with("    listen:", "    on_donw: keep\n    listen:"),

@@ -1,8 +1,11 @@
 //! Real programs talk through the balancer: one file per promise. Needs root.
 
+mod a_backend_may_be_a_client;
+mod a_backend_that_comes_up_starts_slowly;
 mod a_bad_file_is_named;
 mod a_client_stays_with_its_backend;
 mod a_connection_may_close_any_way;
+mod a_drained_backend_keeps_its_flows_until_the_deadline;
 mod a_failed_start_leaves_nothing;
 mod a_flood_harms_no_live_connection;
 mod a_host_that_lacks_something_is_named;
@@ -11,6 +14,7 @@ mod a_mode_that_cannot_work_is_reported;
 mod a_refused_file_changes_nothing;
 mod a_vip_may_be_many_ports;
 mod backends_may_move;
+mod backups_take_over_and_hand_back;
 mod bad_input_is_named;
 mod dead_backends_get_nobody;
 mod dns_is_answered;
@@ -25,6 +29,7 @@ mod reload_breaks_nothing;
 mod reload_takes_effect_whole;
 mod requests_spread_by_weight;
 mod restart_breaks_no_flow;
+mod services_may_share_a_backend;
 mod source_lists_decide_who_may_come;
 mod source_ports_are_used_again;
 mod the_command_line_tells;

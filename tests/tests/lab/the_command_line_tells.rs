@@ -31,6 +31,7 @@ fn status_in_json_has_the_agreed_fields() {
         ] {
             assert!(backend[field].is_u64(), "{field} of {backend}");
         }
+        assert!(backend["backup"].is_boolean(), "backup of {backend}");
         let mine = connections.to_backend(backend["name"].as_str().unwrap_or_default());
         assert_eq!(backend["active_flows"], mine, "{backend}");
         assert_eq!(backend["flows_total"], mine, "{backend}");

@@ -25,5 +25,6 @@ mod source_lists;
 mod sweeping;
 mod truncated;
 mod tunnels;
+mod two_balancers_agree;
 mod udp;
 mod verifier;

@@ -17,6 +17,9 @@ use crate::config::{
 
 const TIMEOUT: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(7 * 24 * 60 * 60);
+const DRAIN_TIMEOUT: RangeInclusive<Duration> =
+    Duration::ZERO..=Duration::from_secs(7 * 24 * 60 * 60);
+const SLOW_START: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(60 * 60);
 
 /// What a service can inherit.
 #[derive(Clone)]
@@ -28,6 +31,8 @@ pub(super) struct Options<'a> {
     pub(super) own_tunnel: Option<Field<'a>>,
     pub(super) scheduler: Scheduler,
     pub(super) on_down: OnDown,
+    pub(super) drain_timeout: Duration,
+    pub(super) slow_start: Duration,
     pub(super) timeouts: Timeouts,
     pub(super) health_check: HealthOptions<'a>,
     pub(super) lists: Lists,
@@ -43,6 +48,8 @@ impl Default for Options<'_> {
             own_tunnel: None,
             scheduler: Scheduler::Maglev,
             on_down: OnDown::Reset,
+            drain_timeout: Duration::from_secs(300),
+            slow_start: Duration::ZERO,
             timeouts: Timeouts::default(),
             health_check: HealthOptions::default(),
             lists: Lists::default(),
@@ -84,6 +91,12 @@ impl<'a> Options<'a> {
             on_down: keys.inherited("on_down", &base.on_down, |field| {
                 field.word(OnDown::ALL, OnDown::name, &[])
             }),
+            drain_timeout: keys.inherited("drain_timeout", &base.drain_timeout, |field| {
+                field.duration(DRAIN_TIMEOUT)
+            }),
+            slow_start: keys.inherited("slow_start", &base.slow_start, |field| {
+                field.duration(SLOW_START)
+            }),
             timeouts: keys.inherited("timeouts", &base.timeouts, |field| {
                 timeouts(&base.timeouts, &field)
             }),
@@ -93,7 +106,6 @@ impl<'a> Options<'a> {
             lists: lists::onto(&base.lists, keys),
             affinity: affinity::onto(&base.affinity, keys),
         };
-        keys.later("drain_timeout");
         options
     }
 }

@@ -95,6 +95,8 @@ fn service<'a>(field: &Field<'a>, defaults: &Options<'a>, all: &mut All<'a>) -> 
         scheduler: options.scheduler,
         affinity: options.affinity.settled(),
         on_down: options.on_down,
+        drain_timeout: options.drain_timeout,
+        slow_start: options.slow_start,
         timeouts: options.timeouts,
         health_check,
         sources: options.lists.sources,
@@ -140,12 +142,13 @@ fn backends<'a>(
             Some(address)
         });
         let weight = keys.optional("weight", 1, |field| field.number(0..=WEIGHT_MAX));
-        keys.optional("backup", (), |field| field.off());
+        let backup = keys.optional("backup", false, |field| field.switch());
         keys.finish();
         Some(Backend {
             name: name?,
             address: address?,
             weight: weight?,
+            backup: backup?,
         })
     };
     items

@@ -154,19 +154,19 @@ fn affinity() -> impl Strategy<Value = Affinity> {
 
 fn service() -> impl Strategy<Value = Service> {
     any::<bool>().prop_flat_map(|v6| {
-        let backend =
-            (name(), backend_address(v6), 0..=1000_u16).prop_map(|(name, address, weight)| {
-                Backend {
-                    name,
-                    address,
-                    weight,
-                }
-            });
+        let backend = (name(), backend_address(v6), 0..=1000_u16, any::<bool>()).prop_map(
+            |(name, address, weight, backup)| Backend {
+                name,
+                address,
+                weight,
+                backup,
+            },
+        );
         (
             name(),
             vec(vip(v6), 1..4),
             select(OnDown::ALL),
-            timeouts(),
+            (timeouts(), millis(0..=604_800_000), millis(0..=3_600_000)),
             health_check(),
             vec(backend, 0..6),
             select(Mode::ALL),
@@ -178,7 +178,8 @@ fn service() -> impl Strategy<Value = Service> {
             ),
         )
             .prop_map(
-                |(name, listen, on_down, timeouts, mut health_check, mut backends, mode, more)| {
+                |(name, listen, on_down, times, mut health_check, mut backends, mode, more)| {
+                    let (timeouts, drain_timeout, slow_start) = times;
                     let (tunnel, protocol, sources, affinity) = more;
                     for (n, backend) in backends.iter_mut().enumerate() {
                         if mode.is_one_way() && backend.address.port() != 0 {
@@ -203,6 +204,8 @@ fn service() -> impl Strategy<Value = Service> {
                         scheduler: Scheduler::Maglev,
                         affinity,
                         on_down,
+                        drain_timeout,
+                        slow_start,
                         timeouts,
                         health_check,
                         sources,
@@ -313,6 +316,14 @@ fn written(config: &Config) -> String {
         }
         line(format!("    scheduler: {}", service.scheduler.name()));
         line(format!("    on_down: {}", service.on_down.name()));
+        line(format!(
+            "    drain_timeout: {}ms",
+            service.drain_timeout.as_millis()
+        ));
+        line(format!(
+            "    slow_start: {}ms",
+            service.slow_start.as_millis()
+        ));
         if let Some(affinity) = &service.affinity {
             line(format!(
                 "    affinity: {{ type: client_ip, prefix4: {}, prefix6: {}, timeout: {}ms }}",
@@ -378,10 +389,11 @@ fn written(config: &Config) -> String {
             name,
             address,
             weight,
+            backup,
         } in &service.backends
         {
             line(format!(
-                "      - {{ name: {name}, address: \"{}\", weight: {weight} }}",
+                "      - {{ name: {name}, address: \"{}\", weight: {weight}, backup: {backup} }}",
                 backend_text(*address)
             ));
         }
