@@ -179,6 +179,8 @@ pub mod flag {
     /// Vip and backend are of different address families. Both entries are in the table of IPv6, where
     /// IPv4 addresses have the form of IPv6 ([`crate::mapped`]).
     pub const CROSSED: u8 = 8;
+    /// It was added to the live flows of its backend ([`crate::load::Load`]).
+    pub const COUNTED: u8 = 16;
 }
 
 /// Source ports that are tried for a new flow before it is dropped. At 98 % of the ports in use,

@@ -12,6 +12,7 @@ pub mod affinity;
 pub mod backend;
 pub mod flow;
 pub mod hash;
+pub mod load;
 pub mod reason;
 pub mod service;
 pub mod sources;
@@ -85,6 +86,8 @@ pub mod names {
     pub const FLOWS4: &str = "flows4";
     pub const FLOWS6: &str = "flows6";
     pub const BACKENDS_SEEN: &str = "backends_seen";
+    pub const BACKEND_LOADS: &str = "backend_loads";
+    pub const TURNS: &str = "turns";
     pub const BACKEND_STATS: &str = "backend_stats";
     pub const REASONS: &str = "reasons";
     pub const BUDGETS: &str = "budgets";
@@ -95,7 +98,7 @@ pub mod names {
     pub const FLOW_BUCKETS: &str = "FLOW_BUCKETS";
 
     /// Every pinned map.
-    pub const MAPS: [&str; 22] = [
+    pub const MAPS: [&str; 24] = [
         SETTINGS,
         VIPS4,
         VIPS6,
@@ -115,6 +118,8 @@ pub mod names {
         FLOWS4,
         FLOWS6,
         BACKENDS_SEEN,
+        BACKEND_LOADS,
+        TURNS,
         BACKEND_STATS,
         REASONS,
         BUDGETS,
@@ -329,6 +334,8 @@ pod!(
     flow::FlowKey<V6>,
     flow::Flow<V4>,
     flow::Flow<V6>,
+    load::Load,
+    load::Turn,
     service::PortKey<V4>,
     service::PortKey<V6>,
     service::PortPrefix<V4>,

@@ -75,7 +75,7 @@ reasons! {
     TooBig = "too_big", Drop;
     /// Mode `route`: the client's address and port already lead to this backend by another vip.
     FlowConflict = "flow_conflict", Drop;
-    /// The service has no backend up, and UDP has no reset.
+    /// The service has no backend up, or none that takes more flows, and UDP has no reset.
     Unanswered = "unanswered", Drop;
     /// UDP without a checksum, for a backend of the other address family, where it must have one.
     NoChecksum = "no_checksum", Drop;
@@ -92,6 +92,8 @@ reasons! {
     NoFlow = "no_flow", Answer;
     /// Reset: the service has no backend up.
     NoBackend = "no_backend", Answer;
+    /// Reset: every backend of the service has as many flows as max_flows allows.
+    BackendsFull = "backends_full", Answer;
     /// Reset: the flow's backend is down or removed.
     BackendDown = "backend_down", Answer;
 

@@ -109,7 +109,8 @@ pub const fn half_open_of(buckets: u32) -> u32 {
     buckets * HALF_OPEN_WAYS as u32 / 2
 }
 
-/// What the program `sweep` is asked to do: one stretch of one table's buckets.
+/// What the program `sweep` is asked to do: one stretch of one table's buckets, or something about the
+/// loads of all backends.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SweepRequest {
@@ -117,18 +118,32 @@ pub struct SweepRequest {
     pub family: u32,
     pub first_bucket: u32,
     pub buckets: u32,
-    pub pad: u32,
+    /// One of [`task`].
+    pub task: u32,
     /// When this pass over all tables began, `CLOCK_MONOTONIC`: what `backends_seen` gets for each
     /// backend that an entry refers to.
     pub pass_ns: u64,
 }
 const _: () = assert!(size_of::<SweepRequest>() == 24);
 
+/// What the program `sweep` can do.
+pub mod task {
+    /// Remove the flows of a stretch whose time is over.
+    pub const SWEEP: u32 = 0;
+    /// The same, and add those that live to what was met of their backends.
+    pub const SWEEP_AND_MEET: u32 = 1;
+    /// Begin a pass that meets flows.
+    pub const BEGIN: u32 = 2;
+    /// End it: make good what loads and flows differ by.
+    pub const END: u32 = 3;
+}
+
 /// What it found there: it overwrites the request.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SweepResult {
-    /// Confirmed flows that are left, by their clients' entries.
+    /// Confirmed flows that are left, by their clients' entries. Of [`task::BEGIN`] and [`task::END`]:
+    /// backends whose flows are counted.
     pub flows: u32,
     /// The same of half-open ones.
     pub half_open: u32,

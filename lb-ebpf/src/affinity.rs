@@ -2,7 +2,7 @@
 
 use aya_ebpf::programs::XdpContext;
 use lb_common::{
-    Address as _, NO_BACKEND,
+    Address as _,
     affinity::{Client, Remembered},
     backend::state,
     hash,
@@ -15,11 +15,11 @@ use crate::{
     ingress::now_ns,
     maps,
     packet::{Ethernet, IpHeader as _, view},
-    select::{self, Choice},
+    select::{self, Attempt, Choice, NONE, attempt},
 };
 
 /// The backend of a new flow. What is remembered of a client holds for a segment that opens one
-/// (`is_syn`): any other may be of a flow that another balancer opened, and goes where all of them would
+/// (`opens`): any other may be of a flow that another balancer opened, and goes where all of them would
 /// send it.
 #[inline(always)]
 pub fn backend<F: Family>(
@@ -27,60 +27,50 @@ pub fn backend<F: Family>(
     service_idx: u32,
     service: &'static Service,
     key_hash: u64,
-    is_syn: bool,
+    opens: bool,
 ) -> Result<Choice, Reason> {
     if service.flags & flag::AFFINITY == 0 {
-        return select::backend(service_idx, service, key_hash);
+        return select::backend(service_idx, service, key_hash, opens);
     }
-    let backend_idx = F::backend_of_client(ctx, service_idx, is_syn);
-    // Not left to the lookup: the verifier would go on with this number as an index.
-    if backend_idx == NO_BACKEND {
-        return Err(Reason::NoBackend);
-    }
-    let backend = maps::BACKENDS.get(backend_idx).ok_or(Reason::NoBackend)?;
-    Ok(Choice {
-        service,
-        backend_idx,
-        backend,
-        hash: key_hash,
-        flags: 0,
-    })
+    let chosen = F::backend_of_client(ctx, service_idx, opens);
+    Choice::of(service, chosen, key_hash)
 }
 
-/// The index of the backend for the client that a frame comes from; [`NO_BACKEND`] if there is none.
+/// The index of the backend for the client that a frame comes from; or what else [`select::index`] returns.
 ///
 /// It reads the address anew, and callers put it into functions that return nothing but this number: what
 /// follows is then one path for the verifier, wherever the choice came from.
 #[inline(always)]
-pub fn backend_of_client<F: Family>(ctx: &XdpContext, service_idx: u32, is_syn: bool) -> u32 {
+pub fn backend_of_client<F: Family>(ctx: &XdpContext, service_idx: u32, opens: bool) -> u64 {
     let Some(service) = maps::SERVICES.get(service_idx) else {
-        return NO_BACKEND;
+        return NONE;
     };
     let Ok(ip) = view::<F::Header>(ctx, size_of::<Ethernet>()) else {
-        return NO_BACKEND;
+        return NONE;
     };
     let client = Client {
         service_idx,
         address: ip.source().masked(F::client_bits(service)),
     };
     let now_ns = now_ns();
-    if is_syn && let Some(backend_idx) = recall::<F>(&client, service, now_ns) {
-        return backend_idx;
+    if opens
+        && let Some(backend_idx) = recall::<F>(&client, service, now_ns)
+        && attempt(service, backend_idx) == Attempt::Done
+    {
+        return backend_idx as u64;
     }
-    let Ok(choice) = select::backend(service_idx, service, hash::client(client.address)) else {
-        return NO_BACKEND;
-    };
-    if is_syn {
+    let chosen = select::index(service_idx, service, hash::client(client.address), opens);
+    if opens && let Some(backend) = maps::BACKENDS.get(chosen as u32) {
         let remembered = Remembered {
-            identity: choice.backend.identity,
+            identity: backend.identity,
             last_ns: now_ns,
-            backend_idx: choice.backend_idx,
+            backend_idx: chosen as u32,
             pad: 0,
         };
         // A client that finds no room is not remembered: its next flow is chosen by the same hash.
         let _ = F::clients().insert(&client, &remembered, 0);
     }
-    choice.backend_idx
+    chosen
 }
 
 /// The backend that the client was given last, if that is not too long ago and it takes new flows.

@@ -41,7 +41,7 @@ pub trait Family: Sized + 'static {
     fn clients() -> &'static LruHashMap<Client<Self::Address>, Remembered>;
     fn client_bits(service: &Service) -> u8;
     /// See [`affinity::backend_of_client`].
-    fn backend_of_client(ctx: &XdpContext, service_idx: u32, is_syn: bool) -> u32;
+    fn backend_of_client(ctx: &XdpContext, service_idx: u32, opens: bool) -> u64;
     /// Head and entries of the flow table's bucket with this index.
     fn head(bucket_idx: u32) -> Option<*mut Head>;
     fn entries(bucket_idx: u32) -> Option<*mut Entries<Self::Address>>;
@@ -97,8 +97,8 @@ impl Family for Inet {
     }
 
     #[inline(never)]
-    fn backend_of_client(ctx: &XdpContext, service_idx: u32, is_syn: bool) -> u32 {
-        affinity::backend_of_client::<Self>(ctx, service_idx, is_syn)
+    fn backend_of_client(ctx: &XdpContext, service_idx: u32, opens: bool) -> u64 {
+        affinity::backend_of_client::<Self>(ctx, service_idx, opens)
     }
 
     #[inline(always)]
@@ -173,8 +173,8 @@ impl Family for Inet6 {
     }
 
     #[inline(never)]
-    fn backend_of_client(ctx: &XdpContext, service_idx: u32, is_syn: bool) -> u32 {
-        affinity::backend_of_client::<Self>(ctx, service_idx, is_syn)
+    fn backend_of_client(ctx: &XdpContext, service_idx: u32, opens: bool) -> u64 {
+        affinity::backend_of_client::<Self>(ctx, service_idx, opens)
     }
 
     #[inline(always)]

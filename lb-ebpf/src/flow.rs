@@ -18,7 +18,7 @@ use lb_common::{
 
 use crate::{
     family::Family,
-    maps,
+    load, maps,
     packet::{Ethernet, copy_mac, same_mac},
     table::{Inserted, Table, part},
 };
@@ -203,13 +203,18 @@ pub fn remove_pair<F: Table>(key: &FlowKey<F::Address>, found: &Found<F>) -> boo
         F::remove(twin.key);
     }
     F::remove(key);
+    if twin.is_some() || found.entry.side == side::CLIENT {
+        load::end(found.entry);
+    }
     twin.is_some()
 }
 
 /// Marks both directions as reset.
 #[inline(never)]
 pub fn reset<F: Table>(key: &FlowKey<F::Address>, found: &mut Found<F>) {
+    let before = found.entry.state;
     found.entry.state = state::RESET;
+    load::follow(found.entry, before);
     if !found.confirmed {
         F::write(key, found.entry, part::STATE);
     }

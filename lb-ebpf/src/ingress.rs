@@ -143,14 +143,15 @@ fn new<F: Readdress + Table, T: Life>(ctx: &XdpContext) -> Result<u32, Reason> {
     if service.version != F::VERSION {
         return Ok(CROSSED + service_idx);
     }
-    let choice = affinity::backend::<F>(ctx, service_idx, service, hash::flow(key), true)
-        .map_err(T::refusal)?;
-    let key = in_memory(key);
     if segment.ip.hop_limit() <= 1 {
         return Err(Reason::TtlExpired);
     }
+    let choice = affinity::backend::<F>(ctx, service_idx, service, hash::flow(key), true)
+        .map_err(T::refusal)?;
+    let key = in_memory(key);
     let ifindex = ctx.ingress_ifindex() as u32;
-    let entry = select::open::<F>(segment.ethernet, key, settings, &choice, ifindex, now_ns())?;
+    let entry = select::open::<F>(segment.ethernet, key, settings, &choice, ifindex, now_ns())
+        .inspect_err(|_| choice.give_back(true))?;
     stats::packet(choice.backend_idx, side::CLIENT, segment.frame_length);
     rewrite::readdress(&mut segment, entry);
     forward::to_backend(ctx, settings, &mut segment, choice.backend)
@@ -170,13 +171,19 @@ fn new_one_way<F: Readdress + Table, T: Life>(
     let mut choice = affinity::backend::<F>(ctx, service_idx, service, hash::flow(key), opens)
         .map_err(T::refusal)?;
     let key = in_memory(key);
-    forward::can_go(&segment, choice.backend)?;
-    tunnel::fits(ctx, choice.backend_idx, choice.backend)?;
+    choice.flags |= flag::ONE_WAY;
     let ifindex = ctx.ingress_ifindex() as u32;
-    if T::opens_one_way(&segment) {
-        choice.flags = flag::ONE_WAY;
-        select::open_one_way::<F>(segment.ethernet, key, &choice, ifindex, now_ns())?;
-    }
+    forward::can_go(&segment, choice.backend)
+        .and_then(|()| tunnel::fits(ctx, choice.backend_idx, choice.backend))
+        .and_then(|()| {
+            if !T::opens_one_way(&segment) {
+                return Ok(());
+            }
+            select::open_one_way::<F>(segment.ethernet, key, &choice, ifindex, now_ns())?;
+            choice.keep(opens);
+            Ok(())
+        })
+        .inspect_err(|_| choice.give_back(opens))?;
     stats::packet(choice.backend_idx, side::CLIENT, segment.frame_length);
     let backend = (choice.backend_idx, choice.backend);
     forward::past_us(ctx, &mut segment, backend, choice.hash)
@@ -245,12 +252,13 @@ fn new_crossed<F: Translate, T: Life>(ctx: &XdpContext, service_idx: u32) -> Res
     let service = maps::SERVICES.get(service_idx).ok_or(Reason::TableError)?;
     let key = &F::wide_key(&segment);
     let key = in_memory(key);
+    translate::can_be(&segment)?;
     let mut choice = affinity::backend::<F>(ctx, service_idx, service, hash::flow(key), true)
         .map_err(T::refusal)?;
-    choice.flags = flag::CROSSED;
-    translate::can_be(&segment)?;
+    choice.flags |= flag::CROSSED;
     let ifindex = ctx.ingress_ifindex() as u32;
-    let entry = select::open::<Inet6>(segment.ethernet, key, settings, &choice, ifindex, now_ns())?;
+    let entry = select::open::<Inet6>(segment.ethernet, key, settings, &choice, ifindex, now_ns())
+        .inspect_err(|_| choice.give_back(true))?;
     stats::packet(choice.backend_idx, side::CLIENT, segment.frame_length);
     across_to_backend(ctx, settings, segment, entry, choice.backend)
 }

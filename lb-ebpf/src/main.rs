@@ -18,6 +18,7 @@ mod family;
 mod flow;
 mod forward;
 mod ingress;
+mod load;
 mod maps;
 mod packet;
 mod ports;

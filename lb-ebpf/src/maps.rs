@@ -12,6 +12,7 @@ use lb_common::{
     affinity::{Client, MAX_CLIENTS, Remembered},
     backend::{Backend, BackendStats, Tunnel},
     flow::FlowKey,
+    load::{Load, Turn},
     reason::REASON_SLOTS,
     service::{PortKey, Service, Settings, VipKey},
     sources::{SOURCE_SLOTS, Source},
@@ -78,6 +79,12 @@ pub static FLOWS6: Array<Entries<V6>> =
 /// By backend: the last pass of `sweep` that met a flow of it.
 #[map(name = "backends_seen")]
 pub static BACKENDS_SEEN: Array<u64> = Array::with_max_entries(MAX_BACKENDS, 0);
+/// By backend, for services whose flows are counted.
+#[btf_map(name = "backend_loads")]
+pub static BACKEND_LOADS: btf_maps::Array<Load, { MAX_BACKENDS as usize }> = btf_maps::Array::new();
+/// By service, for those of scheduler `round_robin`.
+#[btf_map(name = "turns")]
+pub static TURNS: btf_maps::Array<Turn, { MAX_SERVICES as usize }> = btf_maps::Array::new();
 
 #[map(name = "backend_stats")]
 pub static BACKEND_STATS: PerCpuArray<BackendStats> =

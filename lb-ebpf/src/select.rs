@@ -1,20 +1,21 @@
-//! What is ours, and for a new flow: its service, its backend and its source port.
+//! What is ours, and for a new flow: its service, its backend and its source port. [`choose`] tells how
+//! the backend is chosen.
+
+mod choose;
 
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::bpf_loop;
 use aya_log_ebpf::debug;
 use lb_common::{
-    Address as _, NO_BACKEND, PROTOCOL_TCP, PROTOCOL_UDP,
-    backend::{self, Backend},
+    Address as _, PROTOCOL_TCP, PROTOCOL_UDP,
     flow::{
         self as shared, Flow, FlowKey, PORT_ATTEMPTS, PORT_ATTEMPTS_FRESH, PORT_ATTEMPTS_QUIET,
         REUSE_QUIET_NS, REUSE_TIME_WAIT_NS, side, state,
     },
     hash,
     reason::Reason,
-    ring_position,
-    service::{Service, Settings, Timeouts, VipKey, mode, setting},
+    service::{Settings, Timeouts, VipKey, mode, setting},
 };
 
 use crate::{
@@ -25,8 +26,7 @@ use crate::{
     table::{Inserted, Table},
 };
 
-/// Further slots that are tried when the ring still names a backend that just went down.
-const SLOT_ATTEMPTS: u32 = 8;
+pub use self::choose::{Attempt, Choice, NONE, attempt, backend, index};
 
 /// Steps of the walk through the source ports. Primes above the greatest number of (address, port)
 /// pairs that a backend can have (256 x 65,535) share no factor with any, so that each step visits
@@ -34,17 +34,6 @@ const SLOT_ATTEMPTS: u32 = 8;
 const STEPS: [u32; 8] = [
     16_777_259, 16_777_289, 16_777_291, 16_777_331, 16_777_333, 16_777_337, 16_777_381, 16_777_421,
 ];
-
-/// Where a new flow goes.
-pub struct Choice {
-    pub service: &'static Service,
-    pub backend_idx: u32,
-    pub backend: &'static Backend,
-    /// Of the client's key.
-    pub hash: u64,
-    /// Of the flow: bits of [`shared::flag`].
-    pub flags: u8,
-}
 
 /// Cheap and without a table: a packet for which this is false is none of ours. True promises
 /// nothing.
@@ -83,41 +72,6 @@ pub fn service<F: Family>(settings: &Settings, key: &FlowKey<F::Address>) -> Opt
         return Some(unsafe { *idx });
     }
     ports::service::<F>(settings, key)
-}
-
-/// The backend that the service's ring gives a new flow with this hash.
-#[inline(always)]
-pub fn backend(
-    service_idx: u32,
-    service: &'static Service,
-    flow_hash: u64,
-) -> Result<Choice, Reason> {
-    if service.eligible == 0 {
-        return Err(Reason::NoBackend);
-    }
-    let mut slot_hash = flow_hash;
-    for _ in 0..SLOT_ATTEMPTS {
-        let (chunk, place) = ring_position(service.ring_half, hash::slot(slot_hash));
-        let chunk = maps::RINGS
-            .get_value(service_idx, &chunk)
-            .ok_or(Reason::TableError)?;
-        let backend_idx = chunk[place];
-        if backend_idx == NO_BACKEND {
-            return Err(Reason::NoBackend);
-        }
-        let backend = maps::BACKENDS.get(backend_idx).ok_or(Reason::TableError)?;
-        if backend.state == backend::state::UP {
-            return Ok(Choice {
-                service,
-                backend_idx,
-                backend,
-                hash: flow_hash,
-                flags: 0,
-            });
-        }
-        slot_hash = hash::mix(slot_hash);
-    }
-    Err(Reason::NoBackend)
 }
 
 /// A new flow in the making, with the walk through its backend's source addresses and ports. It

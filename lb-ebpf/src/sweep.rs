@@ -1,4 +1,5 @@
-//! The program `sweep`: removes flows whose timers ran out, and counts the others. No packet meets
+//! The program `sweep`: removes flows whose timers ran out, counts the others, and puts the loads of
+//! backends right by what it counted. No packet meets
 //! it; the daemon runs it by `BPF_PROG_TEST_RUN` on one stretch of a table's buckets after the
 //! other, because only a program can take a bucket's lock and change what it holds.
 //!
@@ -9,18 +10,20 @@ use core::ffi::c_void;
 
 use aya_ebpf::{helpers::bpf_loop, programs::XdpContext};
 use lb_common::{
-    V4, V6,
+    MAX_BACKENDS, V4, V6,
     flow::{Flow, FlowKey, side},
     hash,
+    load::is_live,
     reason::Reason,
-    table::{Entry, HALF_OPEN_WAYS, SweepRequest, SweepResult},
+    service::flag,
+    table::{Entry, HALF_OPEN_WAYS, SweepRequest, SweepResult, task},
 };
 
 use crate::{
     family::{Inet, Inet6},
     flow,
     ingress::now_ns,
-    maps,
+    load, maps,
     packet::view,
     table::Table,
 };
@@ -31,9 +34,11 @@ struct Pass {
     now_ns: u64,
     pass_ns: u64,
     first_bucket: u32,
+    task: u32,
     flows: u32,
     half_open: u32,
     removed: u32,
+    pad: u32,
 }
 
 /// Carries out the request that the frame holds, and writes the result over it.
@@ -44,18 +49,21 @@ pub fn run(ctx: &XdpContext) -> Result<(), Reason> {
         now_ns: now_ns(),
         pass_ns: request.pass_ns,
         first_bucket: request.first_bucket,
+        task: request.task,
         flows: 0,
         half_open: 0,
         removed: 0,
+        pad: 0,
     };
-    let bucket = match request.family {
-        4 => bucket::<Inet> as *mut c_void,
-        6 => bucket::<Inet6> as *mut c_void,
+    let (count, step) = match (request.task, request.family) {
+        (task::BEGIN | task::END, _) => (MAX_BACKENDS, backend as *mut c_void),
+        (_, 4) => (request.buckets, bucket::<Inet> as *mut c_void),
+        (_, 6) => (request.buckets, bucket::<Inet6> as *mut c_void),
         _ => return Err(Reason::TableError),
     };
     let context = (&raw mut pass).cast();
     // SAFETY: the callbacks have the signature that the helper asks for, and `pass` outlives it.
-    unsafe { bpf_loop(request.buckets, bucket, context, 0) };
+    unsafe { bpf_loop(count, step, context, 0) };
     let result: &mut SweepResult = view(ctx, 0)?;
     result.flows = pass.flows;
     result.half_open = pass.half_open;
@@ -79,6 +87,33 @@ extern "C" fn bucket<F: Sweep>(index: u32, context: *mut c_void) -> i64 {
             F::sweep(pass, entry, way >= HALF_OPEN_WAYS);
         }
     }
+    0
+}
+
+/// One backend's load, before or after all flows are met.
+extern "C" fn backend(backend_idx: u32, context: *mut c_void) -> i64 {
+    // SAFETY: `run` gave this context, and nobody else uses it meanwhile.
+    let pass = unsafe { &mut *context.cast::<Pass>() };
+    let is_counted = (maps::BACKENDS.get(backend_idx))
+        .filter(|backend| backend.identity != 0)
+        .and_then(|backend| maps::SERVICES.get(backend.service_idx as u32))
+        .is_some_and(|service| service.flags & flag::COUNTED != 0);
+    if !is_counted {
+        return 0;
+    }
+    pass.flows += 1;
+    let (pass_ns, begins) = (pass.pass_ns, pass.task == task::BEGIN);
+    load::locked(backend_idx, |load| {
+        if begins {
+            load.met = 0;
+            load.live_before = load.live;
+            load.changes_before = load.changes;
+            load.pass_ns = pass_ns;
+        } else if load.pass_ns == pass_ns {
+            let live = load.live as i64 + load.correction();
+            load.live = if live < 0 { 0 } else { live as u32 };
+        }
+    });
     0
 }
 
@@ -155,8 +190,21 @@ fn count<A>(pass: &mut Pass, flow: &Flow<A>, confirmed: bool) {
     } else {
         pass.half_open += client;
     }
+    if pass.task == task::SWEEP_AND_MEET && client != 0 && is_live(flow.state) {
+        meet(flow.backend_idx);
+    }
     if let Some(seen) = maps::BACKENDS_SEEN.get_ptr_mut(flow.backend_idx) {
         // SAFETY: a live map value of one word, which only this program writes.
         unsafe { *seen = pass.pass_ns };
+    }
+}
+
+/// Notes that a live flow of this backend was met, whether it is one of those that are counted as they
+/// come and go or was there before.
+#[inline(always)]
+fn meet(backend_idx: u32) {
+    if let Some(load) = maps::BACKEND_LOADS.get_ptr_mut(backend_idx) {
+        // SAFETY: one word of a live map value, which only this program writes.
+        unsafe { (*load).met += 1 };
     }
 }

@@ -7,6 +7,7 @@ mod buckets;
 mod cpu;
 mod entry;
 mod flows;
+mod loads;
 mod outcome;
 mod sources;
 mod sweep;

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     budget,
     family::Family,
+    load,
     packet::{Segment, Tcp, tcp_flag},
     select,
     table::{Table, part},
@@ -124,6 +125,21 @@ fn advance<F: Table>(
     found: &mut Found<F>,
     now_ns: u64,
 ) -> Progress {
+    let before = found.entry.state;
+    let progress = carry_out(signal, key, found, now_ns);
+    if progress == Progress::On {
+        load::follow(found.entry, before);
+    }
+    progress
+}
+
+#[inline(always)]
+fn carry_out<F: Table>(
+    signal: &Signal,
+    key: &FlowKey<F::Address>,
+    found: &mut Found<F>,
+    now_ns: u64,
+) -> Progress {
     let from = found.entry.side;
     let mut twin = twin::<F>(key, found);
 
@@ -193,9 +209,11 @@ fn advance_one_way<F: Table>(
     now_ns: u64,
 ) -> Progress {
     if tcp_flag::is_syn(signal.flags) && found.entry.state >= state::FIN {
+        load::end(found.entry);
         F::remove(key);
         return Progress::Over;
     }
+    let before = found.entry.state;
     if confirms_one_way(signal, found, now_ns)
         && confirm_one_way::<F>(key, found, now_ns) == Progress::Over
     {
@@ -213,6 +231,7 @@ fn advance_one_way<F: Table>(
     } else {
         return Progress::On;
     }
+    load::follow(entry, before);
     found.changed |= part::STATE;
     Progress::On
 }

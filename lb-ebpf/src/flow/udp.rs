@@ -33,7 +33,7 @@ impl Life for Udp {
     #[inline(always)]
     fn refusal(reason: Reason) -> Reason {
         match reason {
-            Reason::NoBackend => Reason::Unanswered,
+            Reason::NoBackend | Reason::BackendsFull => Reason::Unanswered,
             other => other,
         }
     }

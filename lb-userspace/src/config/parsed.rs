@@ -4,6 +4,7 @@
 use std::{
     fmt::{self, Display, Formatter},
     net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
     ops::RangeInclusive,
     time::Duration,
 };
@@ -195,6 +196,8 @@ pub struct Backend {
     pub weight: u16,
     /// It gets new flows only while no other backend does.
     pub backup: bool,
+    /// Most flows at a time; `None` for any number.
+    pub max_flows: Option<NonZeroU32>,
 }
 
 /// How long a flow without packets is kept: 100 ms to 7 days each.
@@ -373,6 +376,12 @@ words! {
     Scheduler {
         /// A weighted Maglev ring, indexed by the flow's hash.
         Maglev = "maglev",
+        /// By turns, as often as the weights say.
+        RoundRobin = "round_robin",
+        /// By chance, as likely as the weights say.
+        Random = "random",
+        /// Of two by chance, the one with fewer flows for its weight.
+        LeastConn = "least_conn",
     }
 
     /// What becomes of the flows of a backend that is down.

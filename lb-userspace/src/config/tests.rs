@@ -128,6 +128,7 @@ fn the_smallest_file_gets_every_default() {
                 address: "10.0.0.11:8080".parse().unwrap(),
                 weight: 1,
                 backup: false,
+                max_flows: None,
             }],
         }],
     };

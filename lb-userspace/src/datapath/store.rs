@@ -16,6 +16,7 @@ use aya::{
 use lb_common::{
     MAX_BACKENDS, NO_BACKEND, V4, V6,
     backend::{Backend, BackendStats, Tunnel},
+    load::Load,
     mapped, names,
     reason::Reason,
     service::{PortKey, Service, Settings, VipKey},
@@ -40,6 +41,7 @@ pub struct Store {
     sources6: SourceStore<V6>,
     backend_stats: PerCpuArray<MapData, BackendStats>,
     backends_seen: Array<MapData, u64>,
+    backend_loads: Array<MapData, Load>,
     reasons: PerCpuArray<MapData, u64>,
 }
 
@@ -64,6 +66,7 @@ impl Store {
             sources6: SourceStore::open(pins, names::SOURCES6)?,
             backend_stats: typed(pins, names::BACKEND_STATS)?,
             backends_seen: typed(pins, names::BACKENDS_SEEN)?,
+            backend_loads: typed(pins, names::BACKEND_LOADS)?,
             reasons: typed(pins, names::REASONS)?,
         })
     }
@@ -153,6 +156,10 @@ impl Store {
         for (idx, _) in changes.backends.iter().filter(|(_, kept)| kept.is_none()) {
             self.set_backend(*idx, &Backend::FREE)?;
             self.clear_stats(*idx)?;
+            // No flow refers to it, so that nobody counts here meanwhile.
+            (self.backend_loads)
+                .set(*idx, Load::default(), 0)
+                .map_err(at(names::BACKEND_LOADS))?;
         }
         for (idx, _) in changes.tunnels.iter().filter(|(_, kept)| kept.is_none()) {
             self.set_tunnel(*idx, &Tunnel::default())?;

@@ -1,10 +1,10 @@
-//! Removing flows whose timers ran out. The program `sweep` does it in the kernel, under the locks
+//! Removing flows whose timers ran out, and counting what live flows each backend has. The program `sweep` does it in the kernel, under the locks
 //! of the tables' buckets; here it is run on one stretch of a table after the other.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use aya::programs::Xdp;
-use lb_common::table::{SweepRequest, SweepResult};
+use lb_common::table::{SweepRequest, SweepResult, task};
 
 use super::{Capacity, error::DatapathError, sys};
 
@@ -50,23 +50,44 @@ impl Sweeper {
             pass_ns: now_ns,
             ..Report::default()
         };
+        let pass = SweepRequest {
+            pass_ns: now_ns,
+            ..SweepRequest::default()
+        };
+        let counted = self.run(SweepRequest {
+            task: task::BEGIN,
+            ..pass
+        })?;
+        let task = match counted.flows {
+            0 => task::SWEEP,
+            _ => task::SWEEP_AND_MEET,
+        };
         for family in [4, 6] {
             for first_bucket in (0..self.buckets).step_by(STRETCH as usize) {
-                let request = SweepRequest {
+                let found = self.run(SweepRequest {
                     family,
                     first_bucket,
                     buckets: STRETCH.min(self.buckets - first_bucket),
-                    pad: 0,
-                    pass_ns: now_ns,
-                };
-                let (_, found): (u32, SweepResult) =
-                    sys::run_program(self.program.as_fd(), &request)
-                        .map_err(DatapathError::SweepRun)?;
+                    task,
+                    ..pass
+                })?;
                 report.flows += u64::from(found.flows);
                 report.half_open += u64::from(found.half_open);
                 report.removed += u64::from(found.removed);
             }
         }
+        if task == task::SWEEP_AND_MEET {
+            self.run(SweepRequest {
+                task: task::END,
+                ..pass
+            })?;
+        }
         Ok(report)
+    }
+
+    fn run(&self, request: SweepRequest) -> Result<SweepResult, DatapathError> {
+        let (_, found) =
+            sys::run_program(self.program.as_fd(), &request).map_err(DatapathError::SweepRun)?;
+        Ok(found)
     }
 }

@@ -12,6 +12,7 @@ pub mod ring;
 pub mod slow_start;
 pub mod sources;
 mod standing;
+mod turns;
 pub mod vips;
 
 #[cfg(test)]
@@ -20,13 +21,14 @@ mod tests;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use lb_common::{
     PROTOCOL_TCP, PROTOCOL_UDP, V4, V6,
     backend::{self, Backend, Tunnel},
-    service::{PortPrefix, Service, Settings, Timeouts, VipKey, scheduler, setting},
+    service::{PortPrefix, Service, Settings, Timeouts, VipKey, flag, scheduler, setting},
     unmapped,
 };
 
@@ -41,7 +43,7 @@ use self::{
     ids::Ids,
     maglev::Member,
     modes::{admit_replies, entry_identity, number, tunnel},
-    ring::Ring,
+    ring::{Order, Ring},
     standing::{Candidate, members, standing},
     vips::Leading,
 };
@@ -264,7 +266,8 @@ fn add_service(
             .and_modify(|entry| entry.weight = 0);
     }
     let eligible = u32::try_from(members.len()).expect("backends are limited");
-    let slots = rings.slots(service_idx, members);
+    let order = Order::of(service.scheduler);
+    let slots = rings.slots(service_idx, order, members);
     let ring = Ring::after(applied.rings.get(&service_idx), slots);
     let affinity = affinity::of(service);
     let sources = sources::add(service, service_idx, &vips, desired);
@@ -276,7 +279,7 @@ fn add_service(
             ring_half: ring.half,
             scheduler: scheduler(service.scheduler),
             version: family as u8,
-            flags: affinity.flags | sources,
+            flags: affinity.flags | sources | counted(service),
             identity: service_identity,
             timeouts: timeouts(service),
             ..affinity
@@ -308,6 +311,20 @@ fn protocol_number(protocol: Protocol) -> u8 {
 fn scheduler(scheduler: Scheduler) -> u8 {
     match scheduler {
         Scheduler::Maglev => scheduler::MAGLEV,
+        Scheduler::RoundRobin => scheduler::ROUND_ROBIN,
+        Scheduler::Random => scheduler::RANDOM,
+        Scheduler::LeastConn => scheduler::LEAST_CONN,
+    }
+}
+
+/// The flag that has the flows of the service's backends counted, where its scheduler or a limit asks
+/// for it.
+fn counted(service: &ServiceConfig) -> u8 {
+    let limited = (service.backends.iter()).any(|backend| backend.max_flows.is_some());
+    if service.scheduler == Scheduler::LeastConn || limited {
+        flag::COUNTED
+    } else {
+        0
     }
 }
 
@@ -382,7 +399,7 @@ fn backend_entry(
         pad: 0,
         identity: entry_identity(identity, service.mode),
         since_unix: standing.since_unix,
-        max_flows: 0,
+        max_flows: backend.max_flows.map_or(0, NonZeroU32::get),
     })
 }
 

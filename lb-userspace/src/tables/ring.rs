@@ -4,7 +4,11 @@ use std::{collections::HashMap, sync::Arc};
 
 use lb_common::RING_SLOTS;
 
-use super::maglev::{self, Member};
+use super::{
+    maglev::{self, Member},
+    turns,
+};
+use crate::config::Scheduler;
 
 /// A service's ring, and where it lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,22 +32,53 @@ impl Ring {
     }
 }
 
+/// How a ring's slots are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// For looking up by a hash or at random.
+    Maglev,
+    /// For going from slot to slot.
+    Turns,
+}
+
+impl Order {
+    pub(super) const fn of(scheduler: Scheduler) -> Self {
+        match scheduler {
+            Scheduler::Maglev | Scheduler::Random | Scheduler::LeastConn => Self::Maglev,
+            Scheduler::RoundRobin => Self::Turns,
+        }
+    }
+}
+
+/// What a ring is made of.
+type Recipe = (Order, Vec<Member>);
+
 /// Rings built before, so that a change elsewhere does not build them again.
 #[derive(Default)]
 pub struct RingCache {
-    by_service: HashMap<u32, (Vec<Member>, Arc<[u32]>)>,
+    by_service: HashMap<u32, (Recipe, Arc<[u32]>)>,
 }
 
 impl RingCache {
     /// The slots of a service with these members.
-    pub(super) fn slots(&mut self, service_idx: u32, mut members: Vec<Member>) -> Arc<[u32]> {
+    pub(super) fn slots(
+        &mut self,
+        service_idx: u32,
+        order: Order,
+        mut members: Vec<Member>,
+    ) -> Arc<[u32]> {
         members.sort_by_key(|member| member.identity);
+        let recipe = (order, members);
         match self.by_service.get(&service_idx) {
-            Some((of, slots)) if *of == members => Arc::clone(slots),
+            Some((of, slots)) if *of == recipe => Arc::clone(slots),
             _ => {
-                let slots: Arc<[u32]> = maglev::build(&members, RING_SLOTS).into();
+                let slots: Arc<[u32]> = match order {
+                    Order::Maglev => maglev::build(&recipe.1, RING_SLOTS),
+                    Order::Turns => turns::build(&recipe.1, RING_SLOTS),
+                }
+                .into();
                 self.by_service
-                    .insert(service_idx, (members, Arc::clone(&slots)));
+                    .insert(service_idx, (recipe, Arc::clone(&slots)));
                 slots
             }
         }

@@ -8,7 +8,7 @@ use aya::{
 };
 use lb_common::{
     names,
-    table::{Head, Place, SweepRequest, SweepResult},
+    table::{Head, Place, SweepRequest, SweepResult, task},
 };
 
 use super::{
@@ -65,7 +65,7 @@ impl Rig {
             == self.sweep_pass
     }
 
-    fn buckets(&self, family: IpAddr) -> u32 {
+    pub(super) fn buckets(&self, family: IpAddr) -> u32 {
         by_family!(family, A => self.read::<Head>(A::HEADS).len())
     }
 
@@ -83,11 +83,22 @@ impl Rig {
             family: if family.is_ipv4() { 4 } else { 6 },
             first_bucket,
             buckets,
-            pad: 0,
+            task: task::SWEEP,
             pass_ns: self.sweep_pass,
         };
+        self.sweep_request(&request)
+    }
+
+    pub(super) fn sweep_request(&mut self, request: &SweepRequest) -> SweepResult {
         let mut bytes = Vec::new();
-        for word in [request.family, first_bucket, buckets, request.pad] {
+        let SweepRequest {
+            family,
+            first_bucket,
+            buckets,
+            task,
+            ..
+        } = *request;
+        for word in [family, first_bucket, buckets, task] {
             bytes.extend(word.to_ne_bytes());
         }
         bytes.extend(request.pass_ns.to_ne_bytes());

@@ -77,7 +77,7 @@ impl<'a> Options<'a> {
             field.word(Mode::ALL, Mode::name, &[])
         });
         let own_tunnel = keys.take("tunnel");
-        let options = Self {
+        Self {
             protocol,
             mode,
             tunnel: (own_tunnel.as_ref())
@@ -85,8 +85,7 @@ impl<'a> Options<'a> {
                 .unwrap_or_else(|| base.tunnel.clone()),
             own_tunnel,
             scheduler: keys.inherited("scheduler", &base.scheduler, |field| {
-                let later = ["least_conn", "round_robin", "random"];
-                field.word(Scheduler::ALL, Scheduler::name, &later)
+                field.word(Scheduler::ALL, Scheduler::name, &[])
             }),
             on_down: keys.inherited("on_down", &base.on_down, |field| {
                 field.word(OnDown::ALL, OnDown::name, &[])
@@ -105,8 +104,7 @@ impl<'a> Options<'a> {
             }),
             lists: lists::onto(&base.lists, keys),
             affinity: affinity::onto(&base.affinity, keys),
-        };
-        options
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Services, their vips and backends, and the rules between them.
 
-use std::{net::IpAddr, rc::Rc};
+use std::{net::IpAddr, num::NonZeroU32, rc::Rc};
 
 use lb_common::{MAX_BACKENDS, MAX_SERVICES, sources::MAX_SOURCES};
 
@@ -142,6 +142,9 @@ fn backends<'a>(
             Some(address)
         });
         let weight = keys.optional("weight", 1, |field| field.number(0..=WEIGHT_MAX));
+        let max_flows = keys.optional("max_flows", None, |field| {
+            Some(NonZeroU32::new(field.number(1..=u32::MAX)?))
+        });
         let backup = keys.optional("backup", false, |field| field.switch());
         keys.finish();
         Some(Backend {
@@ -149,6 +152,7 @@ fn backends<'a>(
             address: address?,
             weight: weight?,
             backup: backup?,
+            max_flows: max_flows?,
         })
     };
     items

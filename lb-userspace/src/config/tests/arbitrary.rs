@@ -5,6 +5,7 @@ use std::{
     collections::HashSet,
     fmt::Write,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    num::NonZeroU32,
     ops::RangeInclusive,
     time::Duration,
 };
@@ -154,14 +155,21 @@ fn affinity() -> impl Strategy<Value = Affinity> {
 
 fn service() -> impl Strategy<Value = Service> {
     any::<bool>().prop_flat_map(|v6| {
-        let backend = (name(), backend_address(v6), 0..=1000_u16, any::<bool>()).prop_map(
-            |(name, address, weight, backup)| Backend {
+        let max_flows = any::<u32>().prop_map(NonZeroU32::new);
+        let backend = (
+            name(),
+            backend_address(v6),
+            0..=1000_u16,
+            any::<bool>(),
+            max_flows,
+        )
+            .prop_map(|(name, address, weight, backup, max_flows)| Backend {
                 name,
                 address,
                 weight,
                 backup,
-            },
-        );
+                max_flows,
+            });
         (
             name(),
             vec(vip(v6), 1..4),
@@ -169,7 +177,7 @@ fn service() -> impl Strategy<Value = Service> {
             (timeouts(), millis(0..=604_800_000), millis(0..=3_600_000)),
             health_check(),
             vec(backend, 0..6),
-            select(Mode::ALL),
+            (select(Mode::ALL), select(Scheduler::ALL)),
             (
                 tunnel(v6),
                 select(Protocol::ALL),
@@ -178,8 +186,9 @@ fn service() -> impl Strategy<Value = Service> {
             ),
         )
             .prop_map(
-                |(name, listen, on_down, times, mut health_check, mut backends, mode, more)| {
+                |(name, listen, on_down, times, mut health_check, mut backends, how, more)| {
                     let (timeouts, drain_timeout, slow_start) = times;
+                    let (mode, scheduler) = how;
                     let (tunnel, protocol, sources, affinity) = more;
                     for (n, backend) in backends.iter_mut().enumerate() {
                         if mode.is_one_way() && backend.address.port() != 0 {
@@ -201,7 +210,7 @@ fn service() -> impl Strategy<Value = Service> {
                         } else {
                             Tunnel::default()
                         },
-                        scheduler: Scheduler::Maglev,
+                        scheduler,
                         affinity,
                         on_down,
                         drain_timeout,
@@ -390,10 +399,12 @@ fn written(config: &Config) -> String {
             address,
             weight,
             backup,
+            max_flows,
         } in &service.backends
         {
+            let limit = max_flows.map_or(String::new(), |most| format!(", max_flows: {most}"));
             line(format!(
-                "      - {{ name: {name}, address: \"{}\", weight: {weight}, backup: {backup} }}",
+                "      - {{ name: {name}, address: \"{}\", weight: {weight}, backup: {backup}{limit} }}",
                 backend_text(*address)
             ));
         }

@@ -18,9 +18,9 @@ use crate::{
 };
 
 /// Makes changes of the tries in the form that the tables keep.
-pub(super) fn write<A: Copy>(tables: &mut Lists, changes: &[(Entry<A>, Option<u32>)])
+pub(super) fn write<A>(tables: &mut Lists, changes: &[(Entry<A>, Option<u32>)])
 where
-    A: AsRef<[u32]>,
+    A: Copy + AsRef<[u32]>,
 {
     for ((length, source), value) in changes {
         let mut address = [0; 4];
