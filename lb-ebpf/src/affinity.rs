@@ -29,10 +29,11 @@ pub fn backend<F: Family>(
     key_hash: u64,
     opens: bool,
 ) -> Result<Choice, Reason> {
-    if service.flags & flag::AFFINITY == 0 {
-        return select::backend(service_idx, service, key_hash, opens);
-    }
-    let chosen = F::backend_of_client(ctx, service_idx, opens);
+    let chosen = if service.flags & flag::AFFINITY == 0 {
+        select::index(service_idx, service, key_hash, opens)
+    } else {
+        F::backend_of_client(ctx, service_idx, opens)
+    };
     Choice::of(service, chosen, key_hash)
 }
 

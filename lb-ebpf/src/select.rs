@@ -26,7 +26,7 @@ use crate::{
     table::{Inserted, Table},
 };
 
-pub use self::choose::{Attempt, Choice, NONE, attempt, backend, index};
+pub use self::choose::{Attempt, Choice, NONE, attempt, index};
 
 /// Steps of the walk through the source ports. Primes above the greatest number of (address, port)
 /// pairs that a backend can have (256 x 65,535) share no factor with any, so that each step visits

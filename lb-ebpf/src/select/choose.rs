@@ -72,23 +72,8 @@ impl Choice {
     }
 }
 
-/// The backend of a new flow with this hash. With `opens` false the flow may be one that another balancer
-/// opened: it goes by its hash, whatever scheduler and limits say.
-#[inline(always)]
-pub fn backend(
-    service_idx: u32,
-    service: &'static Service,
-    flow_hash: u64,
-    opens: bool,
-) -> Result<Choice, Reason> {
-    Choice::of(
-        service,
-        index(service_idx, service, flow_hash, opens),
-        flow_hash,
-    )
-}
-
-/// Its index, or [`NONE`] or [`FULL`].
+/// The index of the backend of a new flow with this hash, or [`NONE`] or [`FULL`]. With `opens` false the
+/// flow may be one that another balancer opened: it goes by its hash, whatever scheduler and limits say.
 #[inline(always)]
 pub fn index(service_idx: u32, service: &Service, flow_hash: u64, opens: bool) -> u64 {
     if service.eligible == 0 {

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use lb_common::{Address as _, backend::state, hash, reason::Reason, service::mode};
+use lb_common::{Address as _, backend::state, hash, reason::Reason, service::mode, unmapped};
 use lb_tests::{packet::flag::*, rig::Rig};
 
 use crate::scene::*;
@@ -94,7 +94,7 @@ fn the_first_choice_is_by_the_clients_address_alone() {
                 let chosen = scene.open(client).backend_idx;
                 let words = Rig::address_words(client.ip());
                 let hash = if client.is_ipv4() {
-                    hash::client([words[0]].masked(bits4))
+                    hash::client(unmapped(&words).masked(bits4))
                 } else {
                     hash::client(words.masked(bits6))
                 };
