@@ -235,7 +235,7 @@ fn at_slot(service_idx: u32, half: u32, slot: u32) -> u64 {
 
 /// Of this backend and another one drawn by chance, the one that may take flows and has fewer for its
 /// weight; this one where they are alike. With a few backends a draw may hit the same one again and again:
-/// the worst is then chosen once in thousands of times.
+/// the worse of two with equal weights is chosen once in 512 times.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn select_lighter(service_idx: u32, half: u32, first_idx: u32) -> u64 {

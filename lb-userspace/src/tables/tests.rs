@@ -49,6 +49,7 @@ macro_rules! inputs {
 mod affinity;
 mod kept;
 mod modes;
+mod schedulers;
 mod sources;
 mod standing;
 mod vips;

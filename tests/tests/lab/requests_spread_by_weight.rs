@@ -43,6 +43,22 @@ fn weights() {
 }
 
 #[test]
+fn by_turns() {
+    let lab = Lab::routed("turns").backends(3).start();
+    let config = lab.config().with_default("scheduler: round_robin");
+    let divvy = lab.divvy(&config.weight("web-3", 2));
+    divvy.wait_for_all_up();
+    for url in [URL4, URL6] {
+        for _ in 0..5 {
+            // Any four in a row.
+            let report = lab.client().get_many(4, url);
+            let shares = ["web-1", "web-2", "web-3"].map(|name| report.answered_by(name));
+            assert_eq!(shares, [1, 1, 2], "{report}");
+        }
+    }
+}
+
+#[test]
 fn one_arm() {
     let lab = Lab::one_arm("spread_arm").backends(2).start();
     let divvy = lab.divvy(&lab.config());
