@@ -103,3 +103,22 @@ fn however_many_come_at_once() {
         again.is_ok()
     });
 }
+
+/// Those of before are counted by the sweeper alone.
+#[test]
+fn a_first_limit_finds_the_connections_that_are_there() {
+    let lab = Lab::routed("full_late").backends(1).start();
+    let divvy = lab.divvy(&lab.config());
+    divvy.wait_for_all_up();
+    let mut idle = IdleConnections::open(lab.client(), URL4, 10);
+    divvy.apply(&lab.config().backend_key("web-1", "max_flows: 10"));
+    wait_until("the backend is full", Duration::from_secs(20), || {
+        lab.client().get(URL4).is_err()
+    });
+    refused(&lab, URL4);
+    divvy.apply(&lab.config().backend_key("web-1", "max_flows: 11"));
+    wait_until("there is room for one", TIMEOUT, || {
+        lab.client().get(URL4).is_ok()
+    });
+    assert_eq!(idle.broken(), Vec::<String>::new());
+}
