@@ -406,3 +406,25 @@ fn an_unresolved_next_hop_leaves_the_way_to_the_kernel() {
             .all(|entry| entry.snat_count == 1)
     );
 }
+
+#[test]
+fn a_udp_service_has_its_protocol_and_its_one_timeout() {
+    let yaml = TWO_BACKENDS.replace(
+        "    backends:",
+        "    protocol: udp\n    timeouts: { udp: 7s, half_open: 8s, established: 9s }\n    backends:",
+    );
+    let mut world = World::new(&yaml);
+    world.step();
+    assert!(world.applied.vips4.keys().all(|vip| vip.protocol == 17));
+    assert_eq!(world.applied.vips4.len(), 1);
+    let service = world.applied.services.values().next().expect("one");
+    let timeouts = service.timeouts;
+    assert_eq!(
+        (timeouts.half_open_ms, timeouts.established_ms),
+        (7_000, 7_000)
+    );
+    let protocols: Vec<u8> = (world.applied.backends.values())
+        .map(|backend| backend.protocol)
+        .collect();
+    assert_eq!(protocols, [17, 17]);
+}

@@ -197,3 +197,24 @@ fn in_another_mode_a_backend_has_another_entry_and_the_same_place_in_the_ring() 
     };
     assert_eq!(addresses(&before), addresses(&world.applied));
 }
+
+#[test]
+fn mode_nat_leads_to_the_other_family_and_says_so_in_the_settings() {
+    for (vip, backend, version) in [(VIP4, BACKEND6, 6), (VIP6, BACKEND4, 4)] {
+        let mut world = World::new(&service("nat", &[vip], &[backend]));
+        world.step();
+        assert_eq!(served_by(&world, vip), [address(backend)]);
+        let entry = world.applied.services.values().next().expect("one");
+        assert_eq!(entry.version, version);
+        let crossed = |world: &World| world.applied.settings.flags & setting::CROSSED != 0;
+        assert!(crossed(&world));
+        // Its flows live on when the service is another's.
+        world.config = parse(&service("nat", &[VIP4], &["10.0.0.12:80"]));
+        world.all_up();
+        world.step();
+        assert!(crossed(&world));
+    }
+    let mut world = World::new(&service("nat", &[VIP4, VIP6], &[BACKEND4, BACKEND6]));
+    world.step();
+    assert_eq!(world.applied.settings.flags & setting::CROSSED, 0);
+}
