@@ -12,7 +12,7 @@ use crate::{
         ETHERTYPE_IPV4_BE, ETHERTYPE_IPV6_BE, Ethernet, Frame, IpHeader as _, Ipv4, Ipv6, Segment,
         Tcp, tcp_flag, view,
     },
-    rewrite::fold,
+    rewrite::{checksum, fold},
 };
 
 /// Hop limit of packets that the balancer makes (RFC 1700's recommended default).
@@ -145,16 +145,11 @@ impl Answer<V4> {
             fragment_be: DO_NOT_FRAGMENT_BE,
             ttl: HOP_LIMIT,
             protocol: PROTOCOL_TCP,
-            checksum_be: !fold(
-                addresses
-                    + u16::from_be_bytes([VERSION_IHL, 0]).to_be() as u64
-                    + LENGTH.to_be() as u64
-                    + DO_NOT_FRAGMENT_BE as u64
-                    + u16::from_be_bytes([HOP_LIMIT, PROTOCOL_TCP]).to_be() as u64,
-            ),
+            checksum_be: 0,
             source: self.source,
             destination: self.destination,
         };
+        ip.checksum_be = checksum(ip);
         let offset = size_of::<Ethernet>() + size_of::<Ipv4>();
         self.write_tcp(ctx, offset, addresses)?;
         Ok(offset + size_of::<Tcp>())

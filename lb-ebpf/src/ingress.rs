@@ -15,7 +15,7 @@ use lb_common::{
 
 use crate::{
     affinity,
-    family::{Inet, Inet6},
+    family::{Family, Inet, Inet6},
     flow::{self, Found, Life, Progress},
     forward, maps,
     packet::{ETHERTYPE_IPV4_BE, ETHERTYPE_IPV6_BE, Frame, IpHeader as _, Segment, Tcp, Udp},
@@ -215,17 +215,7 @@ fn known_crossed<F: Translate, T: Life>(ctx: &XdpContext) -> Result<u32, Reason>
     }
     translate::can_be(&segment)?;
     let from = found.entry.side;
-    if from == side::CLIENT {
-        flow::learn_next_hop(
-            segment.ethernet,
-            key,
-            &mut found,
-            ctx.ingress_ifindex() as u32,
-        );
-    }
-    if !T::is_steady(&segment, &found)
-        && T::advance(&segment, key, &mut found, now_ns) == Progress::Over
-    {
+    if note(ctx, &segment, key, &mut found, now_ns) == Progress::Over {
         return Ok(UNKNOWN);
     }
     flow::seen(key, &mut found, now_ns);
@@ -313,6 +303,25 @@ fn follow_one_way<F: Readdress + Table, T: Life>(
     forward::past_us(ctx, segment, (backend_idx, backend), found.key_hash)
 }
 
+/// Notes in a flow of which both directions are seen what a segment says of it.
+#[inline(always)]
+fn note<S: Family, F: Table, T: Life>(
+    ctx: &XdpContext,
+    segment: &Segment<'_, S, T>,
+    key: &FlowKey<F::Address>,
+    found: &mut Found<F>,
+    now_ns: u64,
+) -> Progress {
+    if found.entry.side == side::CLIENT {
+        let ifindex = ctx.ingress_ifindex() as u32;
+        flow::learn_next_hop(segment.ethernet, key, found, ifindex);
+    }
+    if T::is_steady(segment, found) {
+        return Progress::On;
+    }
+    T::advance(segment, key, found, now_ns)
+}
+
 /// A segment of a known flow. [`UNKNOWN`]: the flow is over, and the segment stands alone.
 #[inline(always)]
 fn follow<F: Readdress + Table, T: Life>(
@@ -335,17 +344,7 @@ fn follow<F: Readdress + Table, T: Life>(
         return Err(Reason::TtlExpired);
     }
     let from = found.entry.side;
-    if from == side::CLIENT {
-        flow::learn_next_hop(
-            segment.ethernet,
-            key,
-            &mut found,
-            ctx.ingress_ifindex() as u32,
-        );
-    }
-    if !T::is_steady(segment, &found)
-        && T::advance(segment, key, &mut found, now_ns) == Progress::Over
-    {
+    if note(ctx, segment, key, &mut found, now_ns) == Progress::Over {
         return Ok(UNKNOWN);
     }
     flow::seen(key, &mut found, now_ns);

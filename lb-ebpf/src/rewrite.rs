@@ -54,6 +54,20 @@ pub fn fold(mut sum: u64) -> u16 {
     sum as u16
 }
 
+/// The checksum of an IPv4 header without options (RFC 791, section 3.1).
+#[inline(always)]
+pub fn checksum(ip: &Ipv4) -> u16 {
+    !fold(
+        ip.source[0] as u64
+            + ip.destination[0] as u64
+            + u16::from_ne_bytes([ip.version_ihl, ip.tos]) as u64
+            + ip.total_length_be as u64
+            + ip.id_be as u64
+            + ip.fragment_be as u64
+            + u16::from_ne_bytes([ip.ttl, ip.protocol]) as u64,
+    )
+}
+
 /// Replacing the addresses of an IP header.
 pub trait Readdress: Family {
     /// Writes both addresses and keeps the header's own checksum right. Returns what the change

@@ -20,7 +20,7 @@ use crate::{
         ETHERTYPE_IPV4_BE, ETHERTYPE_IPV6_BE, Ethernet, IpHeader as _, Ipv4, Ipv6, Segment,
         Transport, copy_mac, view,
     },
-    rewrite::{Difference, Readdress, fold},
+    rewrite::{Difference, Readdress, checksum},
 };
 
 /// Bytes up to which a translated IPv4 packet may be fragmented on its way (RFC 7915, section 5.1).
@@ -36,15 +36,20 @@ pub trait Translate: Readdress {
     fn kept(ip: &Self::Header) -> Kept;
     /// Bytes of the IP header that comes.
     const HEADER: usize;
-    /// Writes the headers of Ethernet's type and of IP; so many bytes follow.
-    fn write(ctx: &XdpContext, kept: &Kept, length: u32, flow: &Flow<V6>) -> Result<(), Reason>;
+    /// Writes Ethernet's type and the header of IP, behind which follows this content: its
+    /// protocol number, and how many bytes.
+    fn write(
+        ctx: &XdpContext,
+        kept: &Kept,
+        content: (u8, u32),
+        flow: &Flow<V6>,
+    ) -> Result<(), Reason>;
 }
 
 /// What an IP header of the other family takes over.
 pub struct Kept {
     traffic_class: u8,
     hop_limit: u8,
-    protocol: u8,
 }
 
 impl Translate for Inet {
@@ -77,19 +82,23 @@ impl Translate for Inet {
         Kept {
             traffic_class: ip.tos,
             hop_limit: ip.ttl,
-            protocol: ip.protocol,
         }
     }
 
     #[inline(always)]
-    fn write(ctx: &XdpContext, kept: &Kept, length: u32, flow: &Flow<V6>) -> Result<(), Reason> {
+    fn write(
+        ctx: &XdpContext,
+        kept: &Kept,
+        (protocol, length): (u8, u32),
+        flow: &Flow<V6>,
+    ) -> Result<(), Reason> {
         const VERSION: u32 = 6 << 28;
         let ethernet: &mut Ethernet = view(ctx, 0)?;
         ethernet.ethertype_be = ETHERTYPE_IPV6_BE;
         let ip: &mut Ipv6 = view(ctx, size_of::<Ethernet>())?;
         ip.version_class_label_be = (VERSION | (kept.traffic_class as u32) << 20).to_be();
         ip.payload_length_be = (length as u16).to_be();
-        ip.next_header = kept.protocol;
+        ip.next_header = protocol;
         ip.hop_limit = kept.hop_limit;
         for (word, new) in ip.source.iter_mut().zip(&flow.source) {
             *word = *new;
@@ -125,12 +134,16 @@ impl Translate for Inet6 {
         Kept {
             traffic_class: (u32::from_be(ip.version_class_label_be) >> 20) as u8,
             hop_limit: ip.hop_limit,
-            protocol: 0,
         }
     }
 
     #[inline(always)]
-    fn write(ctx: &XdpContext, kept: &Kept, length: u32, flow: &Flow<V6>) -> Result<(), Reason> {
+    fn write(
+        ctx: &XdpContext,
+        kept: &Kept,
+        (protocol, length): (u8, u32),
+        flow: &Flow<V6>,
+    ) -> Result<(), Reason> {
         const VERSION_IHL: u8 = 0x45;
         const DO_NOT_FRAGMENT_BE: u16 = 0x4000_u16.to_be();
         let ethernet: &mut Ethernet = view(ctx, 0)?;
@@ -149,18 +162,10 @@ impl Translate for Inet6 {
             ip.fragment_be = DO_NOT_FRAGMENT_BE;
         }
         ip.ttl = kept.hop_limit;
-        ip.protocol = kept.protocol;
+        ip.protocol = protocol;
         ip.source = unmapped(&flow.source);
         ip.destination = unmapped(&flow.destination);
-        ip.checksum_be = !fold(
-            ip.source[0] as u64
-                + ip.destination[0] as u64
-                + u16::from_be_bytes([VERSION_IHL, ip.tos]).to_be() as u64
-                + ip.total_length_be as u64
-                + ip.id_be as u64
-                + ip.fragment_be as u64
-                + u16::from_be_bytes([ip.ttl, ip.protocol]).to_be() as u64,
-        );
+        ip.checksum_be = checksum(ip);
         Ok(())
     }
 }
@@ -190,7 +195,6 @@ pub fn across<F: Translate, T: Transport>(
     copy_mac(&mut macs[0], &segment.ethernet.destination);
     copy_mac(&mut macs[1], &segment.ethernet.source);
     let mut kept = F::kept(segment.ip);
-    kept.protocol = T::PROTOCOL;
     kept.hop_limit -= hop as u8;
     let addresses = F::exchanged(segment.ip, flow);
     let start: *const T = &*segment.transport;
@@ -208,5 +212,5 @@ pub fn across<F: Translate, T: Transport>(
     let ethernet: &mut Ethernet = view(ctx, 0)?;
     copy_mac(&mut ethernet.destination, &macs[0]);
     copy_mac(&mut ethernet.source, &macs[1]);
-    F::write(ctx, &kept, length, flow)
+    F::write(ctx, &kept, (T::PROTOCOL, length), flow)
 }

@@ -20,7 +20,7 @@ use crate::{
     packet::{
         ETHERTYPE_IPV4_BE, ETHERTYPE_IPV6_BE, Ethernet, Gue, Ipv4, Ipv6, Udp, copy_mac, view,
     },
-    rewrite::fold,
+    rewrite::checksum,
 };
 
 /// Wraps the frame's packet for the backend with this index, and gives it the MAC addresses toward
@@ -222,14 +222,7 @@ fn write4(
     ip.protocol = inner.protocol;
     ip.source = [tunnel.source[3] | key_hash as u32 & tunnel.spread[3]];
     ip.destination = unmapped(&backend.address);
-    ip.checksum_be = !fold(
-        ip.source[0] as u64
-            + ip.destination[0] as u64
-            + u16::from_be_bytes([VERSION_IHL, ip.tos]).to_be() as u64
-            + ip.total_length_be as u64
-            + DO_NOT_FRAGMENT_BE as u64
-            + u16::from_be_bytes([HOP_LIMIT, ip.protocol]).to_be() as u64,
-    );
+    ip.checksum_be = checksum(ip);
     Ok(())
 }
 

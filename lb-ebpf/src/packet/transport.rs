@@ -62,6 +62,14 @@ pub trait Transport: Sized + 'static {
     fn payload(&self, length: u32) -> Option<u32>;
 }
 
+/// Writes a port, and adds the change to a difference of checksums.
+#[inline(always)]
+fn replace(port_be: &mut u16, new_be: u16, difference: Difference) -> Difference {
+    let difference = difference.half(*port_be, new_be);
+    *port_be = new_be;
+    difference
+}
+
 impl Transport for Tcp {
     const PROTOCOL: u8 = PROTOCOL_TCP;
 
@@ -77,11 +85,12 @@ impl Transport for Tcp {
 
     #[inline(always)]
     fn rewrite(&mut self, source_port_be: u16, destination_port_be: u16, addresses: Difference) {
-        let difference = addresses
-            .half(self.source_port_be, source_port_be)
-            .half(self.destination_port_be, destination_port_be);
-        self.source_port_be = source_port_be;
-        self.destination_port_be = destination_port_be;
+        let difference = replace(&mut self.source_port_be, source_port_be, addresses);
+        let difference = replace(
+            &mut self.destination_port_be,
+            destination_port_be,
+            difference,
+        );
         self.checksum_be = difference.apply(self.checksum_be);
     }
 
@@ -116,11 +125,12 @@ impl Transport for Udp {
     /// A checksum of 0 says that there is none; one that is computed as 0 is sent as its other form.
     #[inline(always)]
     fn rewrite(&mut self, source_port_be: u16, destination_port_be: u16, addresses: Difference) {
-        let difference = addresses
-            .half(self.source_port_be, source_port_be)
-            .half(self.destination_port_be, destination_port_be);
-        self.source_port_be = source_port_be;
-        self.destination_port_be = destination_port_be;
+        let difference = replace(&mut self.source_port_be, source_port_be, addresses);
+        let difference = replace(
+            &mut self.destination_port_be,
+            destination_port_be,
+            difference,
+        );
         if self.checksum_be != 0 {
             let checksum_be = difference.apply(self.checksum_be);
             self.checksum_be = if checksum_be == 0 { !0 } else { checksum_be };

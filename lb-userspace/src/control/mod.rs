@@ -3,6 +3,7 @@
 
 mod arrivals;
 mod decisions;
+mod handle;
 mod overrides;
 mod probes;
 mod reload;
@@ -19,20 +20,15 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use prometheus_client::metrics::histogram::Histogram;
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::block_in_place,
-    time::sleep_until,
-};
+use tokio::{sync::mpsc, task::block_in_place, time::sleep_until};
 use tracing::{debug, error, info, warn};
 
-pub use self::start::{MetricsSockets, Options, StartError};
 use self::{
-    arrivals::Arrivals,
-    decisions::Decisions,
-    unused::Unused,
-    view::{BackendPlace, Detached, FlowFilter, Flows, Overridden, Override, Reloaded, Status},
+    arrivals::Arrivals, decisions::Decisions, handle::Command, unused::Unused, view::Detached,
+};
+pub use self::{
+    handle::{CommandError, Handle},
+    start::{MetricsSockets, Options, StartError},
 };
 use crate::{
     config::Config,
@@ -46,90 +42,6 @@ use crate::{
 const COMMAND_QUEUE: usize = 64;
 /// Until a change by time that failed is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
-
-/// How others talk to the control loop.
-#[derive(Clone)]
-pub struct Handle {
-    commands: mpsc::Sender<Command>,
-    decision_to_tables: Histogram,
-}
-
-enum Command {
-    Status(oneshot::Sender<Result<Status, CommandError>>),
-    Flows(FlowFilter, oneshot::Sender<Result<Flows, CommandError>>),
-    Reload(oneshot::Sender<Result<Reloaded, CommandError>>),
-    Override(
-        BackendPlace,
-        Override,
-        oneshot::Sender<Result<Overridden, CommandError>>,
-    ),
-    Detach(oneshot::Sender<Result<Detached, CommandError>>),
-    Stop,
-}
-
-/// A command was not carried out.
-#[derive(Debug, thiserror::Error)]
-pub enum CommandError {
-    /// The file is not valid, or asks for what this host does not have; nothing changed.
-    #[error("{0}")]
-    InvalidConfig(String),
-    #[error("{0}; nothing changed")]
-    Reload(String),
-    /// The backend that was named is not in the configuration.
-    #[error("{0}")]
-    NoBackend(String),
-    #[error("{0}; nothing changed")]
-    Override(String),
-    #[error(transparent)]
-    Datapath(#[from] DatapathError),
-    #[error("the daemon is stopping")]
-    Stopping,
-}
-
-impl Handle {
-    /// # Errors
-    /// When counters cannot be read, or the daemon is stopping.
-    pub async fn status(&self) -> Result<Status, CommandError> {
-        self.ask(Command::Status).await
-    }
-
-    /// # Errors
-    /// When the flow tables cannot be read, or the daemon is stopping.
-    pub async fn flows(&self, filter: FlowFilter) -> Result<Flows, CommandError> {
-        self.ask(|reply| Command::Flows(filter, reply)).await
-    }
-
-    /// Applies the configuration file as it is now.
-    ///
-    /// # Errors
-    /// When the file is not valid or cannot be applied; nothing changed then.
-    pub async fn reload(&self) -> Result<Reloaded, CommandError> {
-        self.ask(Command::Reload).await
-    }
-
-    /// Takes the program off, removes all pinned state, and ends the loop.
-    ///
-    /// # Errors
-    /// When something cannot be removed.
-    pub async fn detach(&self) -> Result<Detached, CommandError> {
-        self.ask(Command::Detach).await
-    }
-
-    /// Ends the loop.
-    pub async fn stop(&self) {
-        // That it has ended already is as good.
-        let _ = self.commands.send(Command::Stop).await;
-    }
-
-    async fn ask<T>(
-        &self,
-        command: impl FnOnce(oneshot::Sender<Result<T, CommandError>>) -> Command,
-    ) -> Result<T, CommandError> {
-        let (reply, answer) = oneshot::channel();
-        (self.commands.send(command(reply)).await).map_err(|_| CommandError::Stopping)?;
-        answer.await.map_err(|_| CommandError::Stopping)?
-    }
-}
 
 /// Why the loop ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,11 +4,13 @@
 mod address;
 mod affinity;
 pub mod diff;
+mod entry;
 pub mod identity;
 pub mod ids;
 pub mod maglev;
 mod modes;
 pub mod ring;
+mod service;
 pub mod slow_start;
 pub mod sources;
 mod standing;
@@ -21,14 +23,13 @@ mod tests;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     net::{IpAddr, SocketAddr},
-    num::NonZeroU32,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use lb_common::{
-    PROTOCOL_TCP, PROTOCOL_UDP, V4, V6,
+    V4, V6,
     backend::{self, Backend, Tunnel},
-    service::{PortPrefix, Service, Settings, Timeouts, VipKey, flag, scheduler, setting},
+    service::{PortPrefix, Service, Settings, VipKey, setting},
     unmapped,
 };
 
@@ -40,18 +41,17 @@ pub use self::{
     standing::{flows_end, next_change, ramp},
 };
 use self::{
+    entry::{backend_entry, removed},
     ids::Ids,
     maglev::Member,
     modes::{admit_replies, entry_identity, number, tunnel},
     ring::{Order, Ring},
-    standing::{Candidate, members, standing},
+    service::{counted, protocol_number, scheduler, timeouts},
+    standing::{Candidate, members},
     vips::Leading,
 };
 use crate::{
-    config::{
-        Backend as BackendConfig, Config, Mode, OnDown, Protocol, Scheduler,
-        Service as ServiceConfig, Vip,
-    },
+    config::{Config, Mode, Service as ServiceConfig, Vip},
     net::NextHop,
 };
 
@@ -301,50 +301,6 @@ pub fn backend_identity(service: &ServiceConfig, address: SocketAddr) -> u64 {
     identity::backend(&service.name, protocol_number(service.protocol), address)
 }
 
-fn protocol_number(protocol: Protocol) -> u8 {
-    match protocol {
-        Protocol::Tcp => PROTOCOL_TCP,
-        Protocol::Udp => PROTOCOL_UDP,
-    }
-}
-
-fn scheduler(scheduler: Scheduler) -> u8 {
-    match scheduler {
-        Scheduler::Maglev => scheduler::MAGLEV,
-        Scheduler::RoundRobin => scheduler::ROUND_ROBIN,
-        Scheduler::Random => scheduler::RANDOM,
-        Scheduler::LeastConn => scheduler::LEAST_CONN,
-    }
-}
-
-/// The flag that has the flows of the service's backends counted, where its scheduler or a limit asks
-/// for it.
-fn counted(service: &ServiceConfig) -> u8 {
-    let limited = (service.backends.iter()).any(|backend| backend.max_flows.is_some());
-    if service.scheduler == Scheduler::LeastConn || limited {
-        flag::COUNTED
-    } else {
-        0
-    }
-}
-
-fn timeouts(service: &ServiceConfig) -> Timeouts {
-    let ms = |timeout: Duration| {
-        u32::try_from(timeout.as_millis()).expect("timeouts are limited to 7 days")
-    };
-    let of = &service.timeouts;
-    let (half_open, established) = match service.protocol {
-        Protocol::Tcp => (of.half_open, of.established),
-        Protocol::Udp => (of.udp, of.udp),
-    };
-    Timeouts {
-        half_open_ms: ms(half_open),
-        established_ms: ms(established),
-        fin_ms: ms(of.fin),
-        reset_ms: ms(of.reset),
-    }
-}
-
 fn settings(inputs: &Inputs<'_>, applied: &Tables) -> Settings {
     let ports = inputs.config.snat.ports;
     let mut settings = Settings::new(ports.first, ports.count());
@@ -360,81 +316,6 @@ fn settings(inputs: &Inputs<'_>, applied: &Tables) -> Settings {
         settings.flags |= before.flags & (setting::RANGES | setting::CROSSED);
     }
     settings
-}
-
-fn backend_entry(
-    service: &ServiceConfig,
-    service_idx: u32,
-    backend: &BackendConfig,
-    inputs: &Inputs<'_>,
-    ids: &mut Ids,
-) -> Result<Backend, TableError> {
-    let BackendConfig {
-        address, weight, ..
-    } = *backend;
-    let identity = backend_identity(service, address);
-    let standing = standing(service, backend, inputs);
-    let next_hop = inputs.next_hops.get(&address.ip());
-    let sources = match service.mode {
-        Mode::Nat => sources(address, inputs, next_hop),
-        _ => Vec::new(),
-    };
-    let (snat_first, snat_count) = ids.snat_range(&sources)?;
-    let resolved = next_hop.and_then(|hop| hop.peer_mac.map(|mac| (hop, mac)));
-    Ok(Backend {
-        address: words(address.ip()),
-        port_be: address.port().to_be(),
-        state: standing.state,
-        flows: standing.flows,
-        ifindex: resolved.map_or(0, |(hop, _)| hop.ifindex),
-        peer_mac: resolved.map_or([0; 6], |(_, mac)| mac),
-        local_mac: resolved.map_or([0; 6], |(hop, _)| hop.local_mac),
-        service_idx: u16::try_from(service_idx).expect("services are limited"),
-        weight,
-        snat_first,
-        snat_count,
-        mode: number(service.mode),
-        version: if address.is_ipv4() { 4 } else { 6 },
-        protocol: protocol_number(service.protocol),
-        pad: 0,
-        identity: entry_identity(identity, service.mode),
-        since_unix: standing.since_unix,
-        max_flows: backend.max_flows.map_or(0, NonZeroU32::get),
-    })
-}
-
-/// The source addresses of mode `nat` toward a backend.
-fn sources(address: SocketAddr, inputs: &Inputs<'_>, next_hop: Option<&NextHop>) -> Vec<IpAddr> {
-    let mut sources: Vec<IpAddr> = (inputs.config.snat.addresses.iter())
-        .filter(|source| source.is_ipv4() == address.is_ipv4())
-        .copied()
-        .collect();
-    if sources.is_empty() {
-        sources.extend(next_hop.map(|hop| hop.source));
-    }
-    sources
-}
-
-/// The entry of a backend that the configuration no longer has. Its flows get what `on_down` says
-/// of its service, `reset` where that is gone too.
-fn removed(before: &Backend, config: &Config, ids: &Ids) -> Backend {
-    let keep = config.services.iter().any(|service| {
-        service.on_down == OnDown::Keep
-            && [Family::Inet, Family::Inet6].iter().any(|family| {
-                ids.known_service(identity::service(&service.name, *family))
-                    == Some(u32::from(before.service_idx))
-            })
-    });
-    let already = before.state == backend::state::REMOVED;
-    Backend {
-        state: backend::state::REMOVED,
-        flows: if keep || (already && before.flows == backend::flows::FORWARD) {
-            backend::flows::FORWARD
-        } else {
-            backend::flows::RESET
-        },
-        ..*before
-    }
 }
 
 /// Until the year 2106.
