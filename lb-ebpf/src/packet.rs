@@ -5,6 +5,7 @@
 //! instructions of eBPF have no alignment on the machines that JIT them to plain loads (x86-64,
 //! arm64), and reading bytes instead would triple the loads of an IPv6 address.
 
+mod extension;
 mod transport;
 
 use core::marker::PhantomData;
@@ -18,20 +19,9 @@ use crate::family::{Family, Inet, Inet6};
 pub const ETHERTYPE_IPV4_BE: u16 = 0x0800_u16.to_be();
 pub const ETHERTYPE_IPV6_BE: u16 = 0x86dd_u16.to_be();
 
-/// Extension headers that are walked before giving up (RFC 8200, section 4.1 names six kinds, of
-/// which these are the ones that may stand before TCP or UDP).
-const MAX_EXTENSION_HEADERS: usize = 4;
-const HOP_BY_HOP: u8 = 0;
-const ROUTING: u8 = 43;
-const FRAGMENT: u8 = 44;
-const DESTINATION_OPTIONS: u8 = 60;
-
 /// IPv4: "more fragments" and the offset (RFC 791, section 3.1).
 const FRAGMENT_MASK_BE: u16 = 0x3fff_u16.to_be();
 const FRAGMENT_OFFSET_MASK_BE: u16 = 0x1fff_u16.to_be();
-/// IPv6: the offset without the reserved bits and the M flag (RFC 8200, section 4.5).
-const FRAGMENT_OFFSET_MASK6_BE: u16 = 0xfff8_u16.to_be();
-
 #[repr(C)]
 pub struct Ethernet {
     pub destination: [u8; 6],
@@ -69,24 +59,6 @@ pub struct Gue {
     pub version_control_length: u8,
     pub protocol: u8,
     pub flags_be: u16,
-}
-
-#[repr(C)]
-struct ExtensionHeader {
-    next_header: u8,
-    /// Length in units of 8 bytes, not counting the first (RFC 8200, section 4.3).
-    length: u8,
-    /// Of a fragment header: offset and flags. Of a routing header: type and segments left.
-    fragment_be: u16,
-}
-
-impl ExtensionHeader {
-    /// Of a routing header: the hops that are still to come. The destination of the IP header is
-    /// then only the next of them (RFC 8200, section 4.4).
-    #[inline(always)]
-    fn segments_left(&self) -> u8 {
-        u16::from_be(self.fragment_be) as u8
-    }
 }
 
 /// What the path needs of an IP header, whichever its version.
@@ -202,42 +174,19 @@ impl<'a> Frame<'a> {
         if u32::from_be(ip.version_class_label_be) >> 28 != 6 {
             return Err(Reason::Truncated);
         }
-        let mut next = ip.next_header;
-        let mut extensions = 0;
-        let mut fragment = false;
-        let first = size_of::<Ethernet>() + size_of::<Ipv6>();
-        for _ in 0..MAX_EXTENSION_HEADERS {
-            match next {
-                HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => {
-                    let header: &ExtensionHeader = view(self.ctx, first + extensions)?;
-                    if next == ROUTING && header.segments_left() != 0 {
-                        return Err(Reason::NotOurs);
-                    }
-                    next = header.next_header;
-                    extensions += (header.length as usize + 1) * 8;
-                }
-                FRAGMENT => {
-                    let header: &ExtensionHeader = view(self.ctx, first + extensions)?;
-                    if header.fragment_be & FRAGMENT_OFFSET_MASK6_BE != 0 {
-                        return Err(Reason::LaterFragment);
-                    }
-                    fragment = true;
-                    next = header.next_header;
-                    extensions += 8;
-                }
-                _ => break,
-            }
-        }
-        if next != T::PROTOCOL {
-            return Err(Reason::OtherProtocol);
-        }
-        let transport: &mut T = view(self.ctx, first + extensions)?;
+        let (extensions, fragment) = if ip.next_header == T::PROTOCOL {
+            (0, false)
+        } else {
+            extension::walk(self.ctx, T::PROTOCOL)?
+        };
+        let before = size_of::<Ipv6>() + extensions;
+        let ip: &mut Ipv6 = view(self.ctx, size_of::<Ethernet>())?;
+        let transport: &mut T = view(self.ctx, size_of::<Ethernet>() + before)?;
         let frame_length = self.ctx.data_end() - self.ctx.data();
-        let before = (size_of::<Ipv6>() + extensions) as u32;
         let ip_length = size_of::<Ipv6>() as u32 + u16::from_be(ip.payload_length_be) as u32;
         Ok(Segment {
-            payload: payload(transport, before, ip_length, frame_length)?,
-            transport_length: ip_length - before,
+            payload: payload(transport, before as u32, ip_length, frame_length)?,
+            transport_length: ip_length - before as u32,
             fragment,
             frame_length,
             ethernet: self.ethernet,

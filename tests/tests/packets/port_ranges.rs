@@ -9,7 +9,7 @@ use lb_common::{
 use lb_tests::{packet::Packet, packet::flag::*, rig::Table};
 use lb_userspace::config::{PortRange, Vip};
 
-use crate::scene::{BACK, FRONT, ROUTER, Scene, backend_mac};
+use crate::scene::{BACK, Connection, FRONT, ROUTER, Scene, backend_mac};
 
 /// An address with ports on which the scene has no vip yet.
 fn host(scene: &Scene) -> IpAddr {
@@ -162,52 +162,20 @@ fn a_backend_without_a_port_gets_each_flow_on_the_port_asked_for() {
                 let local = sent.source;
                 assert_eq!(local == client, mode == mode::ROUTE);
 
-                let answer = |flags| {
-                    Packet::tcp(backend, local)
-                        .macs(backend_mac(0), BACK)
-                        .seq(crate::scene::BACKEND_ISN)
-                        .ack(crate::scene::CLIENT_ISN + 1)
-                        .flags(flags)
+                let connection = Connection {
+                    client,
+                    local,
+                    backend,
+                    backend_idx: 0,
                 };
-                let syn_ack = answer(SYN | ACK);
-                let expected = syn_ack
-                    .clone()
-                    .from(scene.vip)
-                    .to(client)
-                    .macs(FRONT, ROUTER)
-                    .one_hop_less();
-                scene
-                    .rig
-                    .send(&syn_ack)
-                    .transmitted_as(&expected)
-                    .transmitted();
-                let ack = scene.ack(client);
-                let expected = ack
-                    .clone()
-                    .from(local)
-                    .to(backend)
-                    .macs(BACK, backend_mac(0))
-                    .one_hop_less();
-                scene
-                    .rig
-                    .send(&ack)
-                    .transmitted_as(&expected)
-                    .counts(&[Reason::FlowConfirmed])
-                    .transmitted();
-                let entry = scene.rig.entry(client, scene.vip).expect("a flow");
-                assert_eq!(entry.table, Table::Confirmed);
-                let data = answer(ACK).payload(b"data");
-                let expected = data
-                    .clone()
-                    .from(scene.vip)
-                    .to(client)
-                    .macs(FRONT, ROUTER)
-                    .one_hop_less();
-                scene
-                    .rig
-                    .send(&data)
-                    .transmitted_as(&expected)
-                    .transmitted();
+                scene.backend_sends(&connection, scene.syn_ack(&connection));
+                scene.client_sends(&connection, scene.by_client(&connection));
+                assert_eq!(
+                    scene.state(&connection),
+                    Some((Table::Confirmed, "established"))
+                );
+                let data = scene.by_backend(&connection).payload(b"data");
+                scene.backend_sends(&connection, data);
             }
         }
     }

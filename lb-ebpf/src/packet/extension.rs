@@ -1,0 +1,106 @@
+//! IPv6 extension headers: a walk over the few that may stand before TCP or UDP.
+
+use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
+use lb_common::reason::Reason;
+
+use super::{Ethernet, Ipv6, view};
+
+/// Extension headers that are walked before giving up (RFC 8200, section 4.1 names six kinds, of
+/// which these are the ones that may stand before TCP or UDP).
+const MAX_EXTENSION_HEADERS: usize = 4;
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const DESTINATION_OPTIONS: u8 = 60;
+
+/// IPv6: the offset without the reserved bits and the M flag (RFC 8200, section 4.5).
+const FRAGMENT_OFFSET_MASK6_BE: u16 = 0xfff8_u16.to_be();
+
+#[repr(C)]
+struct ExtensionHeader {
+    next_header: u8,
+    /// Length in units of 8 bytes, not counting the first (RFC 8200, section 4.3).
+    length: u8,
+    /// Of a fragment header: offset and flags. Of a routing header: type and segments left.
+    fragment_be: u16,
+}
+
+impl ExtensionHeader {
+    /// Of a routing header: the hops that are still to come. The destination of the IP header is
+    /// then only the next of them (RFC 8200, section 4.4).
+    #[inline(always)]
+    fn segments_left(&self) -> u8 {
+        u16::from_be(self.fragment_be) as u8
+    }
+}
+
+/// Bytes of extension headers before the header of this protocol, and whether a fragment header is among
+/// them: then this is the first fragment.
+#[inline(always)]
+pub fn walk(ctx: &XdpContext, protocol: u8) -> Result<(usize, bool), Reason> {
+    match extension_walk(ctx.ctx, protocol as u64) {
+        OTHER_PROTOCOL => Err(Reason::OtherProtocol),
+        TRUNCATED => Err(Reason::Truncated),
+        NOT_OURS => Err(Reason::NotOurs),
+        LATER_FRAGMENT => Err(Reason::LaterFragment),
+        // Bounded anew, as the verifier needs it of what a global function returns.
+        found => Ok(((found & LENGTH_MASK) as usize, found & FRAGMENT_FOUND != 0)),
+    }
+}
+
+/// More than the headers that are walked can be long, each at most 2,048 bytes.
+const LENGTH_MASK: u64 = 0x3fff;
+const FRAGMENT_FOUND: u64 = 1 << 32;
+const OTHER_PROTOCOL: u64 = 1 << 33;
+const TRUNCATED: u64 = 1 << 34;
+const NOT_OURS: u64 = 1 << 35;
+const LATER_FRAGMENT: u64 = 1 << 36;
+
+/// A function that the verifier knows as global, as those of [`crate::table`]: what follows it is looked
+/// at once, and not for each number of headers.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn extension_walk(ctx: *mut xdp_md, protocol: u64) -> u64 {
+    match try_walk(&XdpContext::new(ctx), protocol as u8) {
+        Ok(found) => found,
+        Err(Reason::Truncated) => TRUNCATED,
+        Err(Reason::LaterFragment) => LATER_FRAGMENT,
+        Err(Reason::NotOurs) => NOT_OURS,
+        Err(_) => OTHER_PROTOCOL,
+    }
+}
+
+#[inline(always)]
+fn try_walk(ctx: &XdpContext, protocol: u8) -> Result<u64, Reason> {
+    let ip: &Ipv6 = view(ctx, size_of::<Ethernet>())?;
+    let first = size_of::<Ethernet>() + size_of::<Ipv6>();
+    let mut next = ip.next_header;
+    let mut length = 0;
+    let mut fragment = 0;
+    for _ in 0..MAX_EXTENSION_HEADERS {
+        match next {
+            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => {
+                let header: &ExtensionHeader = view(ctx, first + length)?;
+                if next == ROUTING && header.segments_left() != 0 {
+                    return Err(Reason::NotOurs);
+                }
+                next = header.next_header;
+                length += (header.length as usize + 1) * 8;
+            }
+            FRAGMENT => {
+                let header: &ExtensionHeader = view(ctx, first + length)?;
+                if header.fragment_be & FRAGMENT_OFFSET_MASK6_BE != 0 {
+                    return Err(Reason::LaterFragment);
+                }
+                fragment = FRAGMENT_FOUND;
+                next = header.next_header;
+                length += 8;
+            }
+            _ => break,
+        }
+    }
+    if next != protocol {
+        return Err(Reason::OtherProtocol);
+    }
+    Ok(length as u64 | fragment)
+}
