@@ -9,7 +9,7 @@ use lb_common::{
 use lb_tests::{packet::Packet, packet::flag::*, rig::Table};
 use lb_userspace::config::{PortRange, Vip};
 
-use crate::scene::{BACK, Connection, FRONT, ROUTER, Scene, backend_mac};
+use crate::scene::{BACK, Connection, Scene, backend_mac};
 
 /// An address with ports on which the scene has no vip yet.
 fn host(scene: &Scene) -> IpAddr {
