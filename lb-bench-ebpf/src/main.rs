@@ -30,11 +30,17 @@ const WORDS_MAX: usize = 10;
 static WORDS: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static TEMPLATE: [Global<u64>; WORDS_MAX] = [const { Global::new(0) }; WORDS_MAX];
-/// Length of the packet, and by how much the program under test must lengthen it at its front.
+/// Length of the frame, and by how much the program under test must lengthen it at its front; less
+/// than 0 where it must shorten it.
 #[unsafe(no_mangle)]
 static LENGTH: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
-static GROWTH: Global<u32> = Global::new(0);
+static GROWTH: Global<i32> = Global::new(0);
+/// The front is put back once in so many packets, because that takes a call of the kernel, whose cost
+/// is not the program's. Until then the next packet is laid at the new front, and the rest of the
+/// frame is padding behind it.
+#[unsafe(no_mangle)]
+static GROWTHS: Global<u32> = Global::new(1);
 /// What the program under test must leave, where the mask has bits: the first three words, with
 /// MAC addresses, lengths and hops, and the word that TCP's flags lie in, if it is still there.
 #[unsafe(no_mangle)]
@@ -61,7 +67,8 @@ static ADDRESS_BASE: Global<u32> = Global::new(0);
 /// How many bits of a flow's number its port takes.
 const PORT_BITS: u32 = 14;
 
-/// Where the measurement stands. User space sets `started` to 0 before each test run.
+/// Where the measurement stands. User space sets `started` and `grown` to 0 before each test
+/// run.
 #[repr(C)]
 struct State {
     /// Runs so far, of all test runs.
@@ -70,6 +77,8 @@ struct State {
     wrong: u64,
     /// Whether this test run has had a run whose packet can be judged.
     started: u64,
+    /// By how many growths the frame is longer than at first.
+    grown: u64,
 }
 
 #[map(name = "state")]
@@ -82,7 +91,7 @@ static TARGET: ProgramArray = ProgramArray::with_max_entries(1, 0);
 pub fn rewind(ctx: XdpContext) -> u32 {
     // Few whole words are faster to restore than many bytes, so that the last few bytes of a
     // packet, which no program looks at, are left alone.
-    if GROWTH.load() != 0 && shorten(&ctx).is_none() {
+    if GROWTH.load() != 0 && regrown(&ctx).is_none() {
         return xdp_action::XDP_ABORTED;
     }
     let _ = match WORDS.load() {
@@ -95,9 +104,9 @@ pub fn rewind(ctx: XdpContext) -> u32 {
     xdp_action::XDP_ABORTED
 }
 
-/// Judges a packet that was lengthened, and takes off what it got.
+/// Judges a packet whose length was changed, and puts the frame's front back when it is time.
 #[inline(never)]
-fn shorten(ctx: &XdpContext) -> Option<()> {
+fn regrown(ctx: &XdpContext) -> Option<()> {
     let state = STATE.get_ptr_mut(0)?;
     // SAFETY: as in `step`.
     let state = unsafe { &mut *state };
@@ -107,9 +116,15 @@ fn shorten(ctx: &XdpContext) -> Option<()> {
     let words: &[u64; 3] = view(ctx, 0)?;
     let difference = differs(words[0], 0) | differs(words[1], 1) | differs(words[2], 2);
     state.wrong += (difference != 0) as u64;
+    state.grown += 1;
+    if state.grown < GROWTHS.load() as u64 {
+        return Some(());
+    }
+    state.grown = 0;
+    let growths = GROWTH.load() * GROWTHS.load() as i32;
     // SAFETY: the context is the one this program was started with; no view from before is used
     // afterwards.
-    (unsafe { bpf_xdp_adjust_head(ctx.ctx, GROWTH.load() as i32) } == 0).then_some(())
+    (unsafe { bpf_xdp_adjust_head(ctx.ctx, growths) } == 0).then_some(())
 }
 
 #[inline(always)]
@@ -124,7 +139,8 @@ fn step<
     let state = STATE.get_ptr_mut(0)?;
     // SAFETY: test runs of one measurement follow one another on one CPU.
     let state = unsafe { &mut *state };
-    if ctx.data_end() - ctx.data() != LENGTH.load() as usize {
+    let length = LENGTH.load() as i64 + GROWTH.load() as i64 * state.grown as i64;
+    if (ctx.data_end() - ctx.data()) as i64 != length {
         state.wrong += 1;
         return None;
     }

@@ -49,22 +49,28 @@ pub struct Rewinder {
     left: Vec<u8>,
     mask: Vec<u8>,
     verdict: Verdict,
+    /// By how many bytes the packet gets longer, and after how many packets `rewind` takes that back.
+    growth: i32,
+    growths: usize,
 }
 
 impl Rewinder {
     /// Loads it in front of `target`, or of the baseline.
     pub fn load(plan: &Plan<'_>, target: Option<&ProgramFd>) -> Result<Self> {
-        let (frame, left) = (plan.packet.build(), plan.left.build());
-        let growth = left
-            .len()
-            .checked_sub(frame.len())
-            .context("rewind cannot undo that a packet got shorter")?;
+        let (mut frame, left) = (plan.packet.build(), plan.left.build());
+        let words_restored = WORDS.min(frame.len() / 8) as u32;
+        let growth = left.len() as i32 - frame.len() as i32;
+        let growths = growths(growth);
+        if growth < 0 {
+            // Padding, for the packets that will be laid further and further behind.
+            frame.resize(frame.len() + growth.unsigned_abs() as usize * growths, 0);
+        }
         let is_v4 = |frame: &[u8]| frame[12..14] == [0x08, 0x00];
         let v4 = is_v4(&frame);
         let mask = if growth == 0 {
             mask(v4, left.len()).to_vec()
         } else {
-            outer_mask(is_v4(&left)).to_vec()
+            changed_mask(is_v4(&left), growth < 0).to_vec()
         };
         let mut masked = mask.clone();
         for (byte, left) in masked.iter_mut().zip(&left) {
@@ -78,8 +84,9 @@ impl Rewinder {
         let port_base = u16::from_be_bytes([frame[port_at], frame[port_at + 1]]);
         let scalars = [
             ("LENGTH", frame.len() as u32),
-            ("GROWTH", growth as u32),
-            ("WORDS", WORDS.min(frame.len() / 8) as u32),
+            ("GROWTH", growth.cast_unsigned()),
+            ("GROWTHS", growths as u32),
+            ("WORDS", words_restored),
             ("FLOW_MASK", (plan.flows - 1) as u32),
             ("FLOW_STRIDE", STRIDE),
             ("PORT_BASE", port_base.into()),
@@ -122,6 +129,8 @@ impl Rewinder {
             left,
             mask,
             verdict: plan.verdict,
+            growth,
+            growths,
         })
     }
 
@@ -130,8 +139,8 @@ impl Rewinder {
     /// # Errors
     /// When one of them did not become what it had to.
     pub fn run(&mut self, packets: u32) -> Result<f64> {
-        let [runs_before, wrong_before, _] = self.state()?;
-        self.set_state([runs_before, wrong_before, 0])?;
+        let [runs_before, wrong_before, ..] = self.state()?;
+        self.set_state([runs_before, wrong_before, 0, 0])?;
         let mut out = [0; 512];
         let program: &Xdp = self
             .ebpf
@@ -147,7 +156,7 @@ impl Rewinder {
         })?;
         let spent_ns = thread_cpu_ns() - start_ns;
 
-        let [runs, wrong, _] = self.state()?;
+        let [runs, wrong, ..] = self.state()?;
         ensure!(
             runs - runs_before == u64::from(packets),
             "{} runs instead of {packets}",
@@ -156,7 +165,9 @@ impl Rewinder {
         // All but the last were judged by `rewind` itself.
         let last = &out[..result.data_size_out as usize];
         let verdict = Verdict::from(result.return_value);
-        let right = last.len() == self.left.len()
+        let grown = (packets as usize - 1) % self.growths + 1;
+        let length = self.frame.len() as i32 + self.growth * grown as i32;
+        let right = last.len() == length as usize
             && (last.iter().zip(&self.left).zip(&self.mask)).all(|((a, b), m)| a & m == b & m);
         ensure!(
             wrong == wrong_before && right && verdict == self.verdict,
@@ -170,14 +181,14 @@ impl Rewinder {
         Ok(spent_ns as f64)
     }
 
-    fn state(&self) -> Result<[u64; 3]> {
+    fn state(&self) -> Result<[u64; 4]> {
         let map = self.ebpf.map("state").context("rewind has a state")?;
-        Ok(Array::<_, [u64; 3]>::try_from(map)?.get(&0, 0)?)
+        Ok(Array::<_, [u64; 4]>::try_from(map)?.get(&0, 0)?)
     }
 
-    fn set_state(&mut self, state: [u64; 3]) -> Result<()> {
+    fn set_state(&mut self, state: [u64; 4]) -> Result<()> {
         let map = self.ebpf.map_mut("state").context("rewind has a state")?;
-        Ok(Array::<_, [u64; 3]>::try_from(map)?.set(0, state, 0)?)
+        Ok(Array::<_, [u64; 4]>::try_from(map)?.set(0, state, 0)?)
     }
 }
 
@@ -192,13 +203,25 @@ fn mask(v4: bool, len: usize) -> [u8; WORDS * 8] {
     mask
 }
 
-/// The same of a packet inside another: of the outer one, and as far as `rewind` looks.
-fn outer_mask(v4: bool) -> [u8; WORDS * 8] {
+/// The same of a packet whose IP header is not the one that came, as far as `rewind` looks: one around
+/// it, or one translated, whose identification in IPv4 may be any (RFC 7915, section 5.1).
+fn changed_mask(v4: bool, translated: bool) -> [u8; WORDS * 8] {
     let mut mask = [0; WORDS * 8];
     mask[..if v4 { 24 } else { 14 }].fill(0xff);
     // Before and behind the flow label.
     mask[if v4 { 14..15 } else { 18..22 }].fill(0xff);
+    if v4 && translated {
+        mask[18..20].fill(0);
+    }
     mask
+}
+
+/// After how many packets that grow by so many bytes the front of the frame must be put back: the
+/// kernel keeps 256 bytes free in front of it, of which it needs some itself.
+fn growths(growth: i32) -> usize {
+    const ROOM: usize = 208;
+    const MOST: usize = 8;
+    (ROOM / growth.unsigned_abs().max(1) as usize).min(MOST)
 }
 
 fn words(bytes: &[u8]) -> [u64; WORDS] {

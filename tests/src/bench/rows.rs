@@ -25,24 +25,28 @@ const MANY: u32 = 524_288;
 /// `limits.half_open` by default.
 const HALF_OPEN: u32 = 65_536;
 
-/// Which rig a row is measured on: its index in [`rigs`].
+/// The rigs that rows are measured on, by `limits.flows` and established flows: tables of the default
+/// length with 64k flows, larger ones with 512k, as large as hold all those without one that finds its
+/// bucket full, and those of other kinds of flows.
+const RIGS: [(u32, u32, Flows); 6] = [
+    (262_144, FEW, Flows::Translated),
+    (MANY + MANY / 2, MANY, Flows::Translated),
+    (262_144, FEW, Flows::Datagrams),
+    (262_144, FEW, Flows::Crossed),
+    (262_144, FEW, Flows::Routed),
+    (262_144, FEW, Flows::OneWay),
+];
+/// Which of them.
 const SMALL: usize = 0;
 const LARGE: usize = 1;
-const ROUTED: usize = 2;
-const ONE_WAY: usize = 3;
+const DATAGRAMS: usize = 2;
+const CROSSED: usize = 3;
+const ROUTED: usize = 4;
+const ONE_WAY: usize = 5;
 
-/// The rigs that the rows are measured on: tables of the default length with 64k flows, larger ones
-/// with 512k, and those of the other modes.
+/// Loads them all.
 pub fn rigs() -> Vec<Rig> {
-    const LIMIT: u32 = 262_144;
-    [
-        (LIMIT, FEW, Flows::Translated),
-        // As large as hold all those flows without one that finds its bucket full.
-        (MANY + MANY / 2, MANY, Flows::Translated),
-        (LIMIT, FEW, Flows::Routed),
-        (LIMIT, FEW, Flows::OneWay),
-    ]
-    .map(|(limit, established, flows)| {
+    RIGS.map(|(limit, established, flows)| {
         tables::rig(Capacity::for_limits(limit, HALF_OPEN), established, flows)
     })
     .into()
@@ -57,6 +61,9 @@ pub fn all(rigs: &[Rig]) -> Vec<Row> {
         (1, SMALL, "established, 1 flow", Some(3.0)),
         (FEW, SMALL, "established, 64k flows", Some(10.0)),
         (MANY, LARGE, "established, 512k flows", None),
+        (1, DATAGRAMS, "UDP, established, 1 flow", None),
+        (1, CROSSED, "other family, established, 1 flow", None),
+        (FEW, CROSSED, "other family, established, 64k flows", None),
         (1, ROUTED, "route, established, 1 flow", None),
     ] {
         for family in both {
@@ -65,20 +72,19 @@ pub fn all(rigs: &[Rig]) -> Vec<Row> {
             }
         }
     }
-    for family in both {
-        let room = Counts::NewFlowsWithRoom(family.vip().ip());
-        rows.push(new_flow(
-            rigs,
-            family,
-            "new flow, 64k flows",
-            Some(18.0),
-            room,
-        ));
+    for (rig, text, target) in [
+        (SMALL, "new flow, 64k flows", Some(18.0)),
+        (DATAGRAMS, "UDP, new flow", None),
+        (CROSSED, "other family, new flow", None),
+        (ROUTED, "route, new flow", None),
+    ] {
+        rows.extend(both.map(|family| {
+            let room = Counts::NewFlowsWithRoom(table_of(rig, family).vip().ip());
+            new_flow(rigs, rig, family, text, target, room)
+        }));
     }
-    for family in both {
-        let text = "new flow, half-open table full";
-        rows.push(new_flow(rigs, family, text, None, Counts::NewFlows));
-    }
+    let text = "new flow, half-open table full";
+    rows.extend(both.map(|family| new_flow(rigs, SMALL, family, text, None, Counts::NewFlows)));
     rows.extend(both.map(|family| answer(rigs, family)));
     for (mode, flows, text, target) in [
         (mode::DSR, 1, "dsr, established, 1 flow", Some(2.5)),
@@ -108,12 +114,14 @@ fn one_way(
     name: &str,
     target: Option<f64>,
 ) -> Row {
-    let [.., backend] = family.flow(0);
+    let [.., backend] = Flows::OneWay.ends(family, 0);
     let (packet, counts) = if flows == EACH_NEW {
-        let syn = from_client(family).from(family.newcomer()).flags(flag::SYN);
-        (syn, Counts::NewFlowsWithRoom(family.vip().ip()))
+        (
+            opening(ONE_WAY, family),
+            Counts::NewFlowsWithRoom(family.vip().ip()),
+        )
     } else {
-        (from_client(family), Counts::PacketsIn)
+        (from_client(ONE_WAY, family), Counts::PacketsIn)
     };
     let left = match mode {
         mode::DSR => packet.clone(),
@@ -159,11 +167,7 @@ impl<'a> On<'a> {
     fn rig(rigs: &'a [Rig], rig: usize) -> Self {
         Self {
             rig,
-            mode: if rig == ROUTED {
-                mode::ROUTE
-            } else {
-                mode::NAT
-            },
+            mode: RIGS[rig].2.mode(),
             program: Some(&rigs[rig]),
         }
     }
@@ -195,17 +199,44 @@ fn row(
     }
 }
 
-/// Ten bytes of payload make an IPv4 frame of 64 bytes.
-fn from_client(family: Family) -> Packet {
-    let [client, vip, ..] = family.flow(0);
-    Packet::tcp(client, vip)
-        .macs(ROUTER, FRONT)
-        .flags(flag::PSH | flag::ACK)
-        .payload(b"ten bytes!")
+/// A client's packet of an established flow: 64 bytes over IPv4.
+fn from_client(rig: usize, family: Family) -> Packet {
+    let flows = RIGS[rig].2;
+    let [client, vip, ..] = flows.ends(family, 0);
+    match flows {
+        Flows::Datagrams => Packet::udp(client, vip).payload(b"two and twenty bytes !"),
+        _ => Packet::tcp(client, vip)
+            .flags(flag::PSH | flag::ACK)
+            .payload(b"ten bytes!"),
+    }
+    .macs(ROUTER, FRONT)
+}
+
+/// The packet by which a new client opens a flow.
+fn opening(rig: usize, family: Family) -> Packet {
+    let packet = from_client(rig, family).from(family.newcomer());
+    match RIGS[rig].2 {
+        Flows::Datagrams => packet,
+        _ => packet.flags(flag::SYN),
+    }
+}
+
+/// A packet that leaves with other addresses, perhaps translated, of which IPv4's bit tells.
+fn leaves(packet: &Packet, rig: usize, from: SocketAddr, to: SocketAddr) -> Packet {
+    let left = packet.clone().from(from).to(to).one_hop_less();
+    left.dont_fragment(RIGS[rig].2 != Flows::Crossed)
+}
+
+/// The family of the table in which such flows lie.
+fn table_of(rig: usize, family: Family) -> Family {
+    match RIGS[rig].2 {
+        Flows::Crossed => Family::V6,
+        _ => family,
+    }
 }
 
 fn baseline(rigs: &[Rig]) -> Row {
-    let packet = from_client(Family::V4);
+    let packet = from_client(SMALL, Family::V4);
     let plan = Plan {
         packet: &packet,
         left: &packet.clone().macs(FRONT, ROUTER),
@@ -228,7 +259,7 @@ fn baseline(rigs: &[Rig]) -> Row {
 }
 
 fn not_ours(rigs: &[Rig], family: Family) -> Row {
-    let packet = from_client(family).to(family.stranger());
+    let packet = from_client(SMALL, family).to(family.stranger());
     let plan = Plan {
         packet: &packet,
         left: &packet,
@@ -257,23 +288,22 @@ fn established(
     flows: u32,
     port_of: End,
 ) -> Row {
-    let [client, vip, local, backend] = family.flow(0);
-    let packet = from_client(family);
-    let local = if rig == ROUTED { client } else { local };
+    let [client, vip, local, backend] = RIGS[rig].2.ends(family, 0);
+    let packet = from_client(rig, family);
     let (direction, packet, left, counts) = match port_of {
         End::Source => {
-            let left = packet.clone().from(local).to(backend).macs(BACK, PEER);
+            let left = leaves(&packet, rig, local, backend).macs(BACK, PEER);
             ("to backend", packet, left, Counts::PacketsIn)
         }
         End::Destination => {
             let packet = packet.from(backend).to(local).macs(PEER, BACK);
-            let left = packet.clone().from(vip).to(client).macs(FRONT, ROUTER);
+            let left = leaves(&packet, rig, vip, client).macs(FRONT, ROUTER);
             ("to client", packet, left, Counts::PacketsOut)
         }
     };
     let plan = Plan {
         packet: &packet,
-        left: &left.one_hop_less(),
+        left: &left,
         verdict: Verdict::Tx,
         flows: flows.into(),
         port_of,
@@ -289,26 +319,25 @@ fn established(
     )
 }
 
-fn new_flow(rigs: &[Rig], family: Family, text: &str, target: Option<f64>, counts: Counts) -> Row {
-    let [.., local, backend] = family.flow(0);
-    let syn = from_client(family).from(family.newcomer()).flags(flag::SYN);
-    let left = syn.clone().from(local).to(backend).macs(BACK, PEER);
+fn new_flow(
+    rigs: &[Rig],
+    rig: usize,
+    family: Family,
+    text: &str,
+    target: Option<f64>,
+    counts: Counts,
+) -> Row {
+    let [.., local, backend] = RIGS[rig].2.ends(family, 0);
+    let packet = opening(rig, family);
     let plan = Plan {
-        packet: &syn,
-        left: &left.one_hop_less(),
+        packet: &packet,
+        left: &leaves(&packet, rig, local, backend).macs(BACK, PEER),
         verdict: Verdict::Tx,
         flows: EACH_NEW,
         port_of: End::Source,
     };
-    row(
-        text,
-        family,
-        "to backend",
-        target,
-        On::rig(rigs, SMALL),
-        &plan,
-        counts,
-    )
+    let on = On::rig(rigs, rig);
+    row(text, family, "to backend", target, on, &plan, counts)
 }
 
 /// Without payload, so that the answer is as long as what it answers.

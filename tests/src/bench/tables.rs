@@ -4,10 +4,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use lb_common::{
-    PROTOCOL_TCP,
+    PROTOCOL_TCP, PROTOCOL_UDP,
     backend::{Backend, Tunnel, flows as backend_flows, state as backend_state},
     flow::{flag, side, state},
-    service::mode,
+    service::{mode, setting},
 };
 
 use crate::{
@@ -46,6 +46,13 @@ impl Family {
         }
     }
 
+    const fn version(self) -> u8 {
+        match self {
+            Self::V4 => 4,
+            Self::V6 => 6,
+        }
+    }
+
     pub fn vip(self) -> SocketAddr {
         SocketAddr::new(self.address(20, 1), 80)
     }
@@ -74,38 +81,60 @@ impl Family {
     pub fn newcomer(self) -> SocketAddr {
         SocketAddr::new(self.address(128, 0), FIRST_PORT)
     }
-
-    /// The four ends of flow number `flow`: client, vip, our address, backend.
-    pub fn flow(self, flow: u32) -> [SocketAddr; 4] {
-        let port = FIRST_PORT + (flow % PORTS) as u16;
-        [
-            SocketAddr::new(self.address(64, flow / PORTS), port),
-            self.vip(),
-            SocketAddr::new(self.snat(), port),
-            self.backend(flow / PORTS),
-        ]
-    }
 }
 
-/// How the flows of a rig are tracked.
+/// Of what kind the flows of a rig are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flows {
-    /// Mode `nat`: both directions.
+    /// TCP in mode `nat`.
     Translated,
-    /// Mode `route`: both directions, the client's address kept.
+    /// UDP in mode `nat`.
+    Datagrams,
+    /// TCP in mode `nat`, clients of one address family and backends of the other.
+    Crossed,
+    /// TCP in mode `route`, where the client's address is kept.
     Routed,
-    /// The other modes: the client's direction alone.
+    /// TCP in the other modes: the client's direction alone is tracked.
     OneWay,
 }
 
 impl Flows {
     /// The mode that the rig is in at first.
-    const fn mode(self) -> u8 {
+    pub const fn mode(self) -> u8 {
         match self {
-            Self::Translated => mode::NAT,
+            Self::Translated | Self::Datagrams | Self::Crossed => mode::NAT,
             Self::Routed => mode::ROUTE,
             Self::OneWay => mode::DSR,
         }
+    }
+
+    const fn protocol(self) -> u8 {
+        match self {
+            Self::Datagrams => PROTOCOL_UDP,
+            _ => PROTOCOL_TCP,
+        }
+    }
+
+    /// The family of the backends of vips of this one.
+    const fn backends(self, family: Family) -> Family {
+        match (self, family) {
+            (Self::Crossed, Family::V4) => Family::V6,
+            (Self::Crossed, Family::V6) => Family::V4,
+            _ => family,
+        }
+    }
+
+    /// The four ends of flow number `flow`, by the vip's family: client, vip, the source that the
+    /// backend sees, backend.
+    pub fn ends(self, family: Family, flow: u32) -> [SocketAddr; 4] {
+        let far = self.backends(family);
+        let port = FIRST_PORT + (flow % PORTS) as u16;
+        let client = SocketAddr::new(family.address(64, flow / PORTS), port);
+        let local = match self {
+            Self::Routed | Self::OneWay => client,
+            _ => SocketAddr::new(far.snat(), port),
+        };
+        [client, family.vip(), local, far.backend(flow / PORTS)]
     }
 }
 
@@ -116,7 +145,7 @@ fn tunnel(family: Family) -> Tunnel {
         spread: [0; 4],
         mtu: 1500,
         port_be: GUE_PORT.to_be(),
-        version: if family == Family::V4 { 4 } else { 6 },
+        version: family.version(),
         variant: 0,
         pad: [0; 3],
     }
@@ -139,8 +168,13 @@ pub fn rig(sizes: Capacity, established: u32, flows: Flows) -> Rig {
         "each backend has {PORTS} flows"
     );
     let mut rig = Rig::load(sizes);
+    rig.over(flows.protocol());
+    if flows == Flows::Crossed {
+        rig.change_settings(|settings| settings.flags |= setting::CROSSED);
+    }
     for (service_idx, family) in [(0, Family::V4), (1, Family::V6)] {
-        rig.snat(service_idx, family.snat());
+        let far = flows.backends(family);
+        rig.snat(service_idx, far.snat());
         rig.vip(family.vip(), service_idx);
         rig.service(service_idx, BACKENDS);
         let first = family.first_backend_idx();
@@ -148,8 +182,8 @@ pub fn rig(sizes: Capacity, established: u32, flows: Flows) -> Rig {
             rig.backend(
                 first + number,
                 Backend {
-                    address: Rig::address_words(family.backend(number).ip()),
-                    port_be: family.backend(number).port().to_be(),
+                    address: Rig::address_words(far.backend(number).ip()),
+                    port_be: far.backend(number).port().to_be(),
                     state: backend_state::UP,
                     flows: backend_flows::FORWARD,
                     ifindex: INGRESS,
@@ -160,19 +194,15 @@ pub fn rig(sizes: Capacity, established: u32, flows: Flows) -> Rig {
                     snat_first: service_idx as u16,
                     snat_count: 1,
                     mode: mode::NAT,
-                    version: if family.backend(number).is_ipv4() {
-                        4
-                    } else {
-                        6
-                    },
-                    protocol: PROTOCOL_TCP,
+                    version: far.version(),
+                    protocol: flows.protocol(),
                     identity: u64::from(first + number) + 1,
                     ..Backend::FREE
                 },
             );
-            rig.tunnel(first + number, tunnel(family));
+            rig.tunnel(first + number, tunnel(far));
             if flows == Flows::Routed {
-                rig.route(family.backend(number));
+                rig.route(far.backend(number));
             }
         }
         rig.ring(service_idx, |slot| first + slot % BACKENDS);
@@ -182,13 +212,22 @@ pub fn rig(sizes: Capacity, established: u32, flows: Flows) -> Rig {
     rig
 }
 
+/// An end as the table of IPv6 has it.
+fn in_ipv6(end: SocketAddr) -> SocketAddr {
+    let address = match end.ip() {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    };
+    SocketAddr::new(address.into(), end.port())
+}
+
 /// The entries of an established flow.
 fn entries(family: Family, flow: u32, flows: Flows) -> Vec<(SocketAddr, SocketAddr, Entry)> {
-    let [client, vip, local, backend] = family.flow(flow);
-    let local = match flows {
-        Flows::Translated => local,
-        Flows::Routed | Flows::OneWay => client,
-    };
+    let mut ends = flows.ends(family, flow);
+    if flows == Flows::Crossed {
+        ends = ends.map(in_ipv6);
+    }
+    let [client, vip, local, backend] = ends;
     let entry = |source, destination, side| Entry {
         table: Table::Confirmed,
         source,
@@ -198,10 +237,10 @@ fn entries(family: Family, flow: u32, flows: Flows) -> Vec<(SocketAddr, SocketAd
         state: state::ESTABLISHED,
         side,
         closed_by: 0,
-        flags: if flows == Flows::OneWay {
-            flag::ONE_WAY
-        } else {
-            0
+        flags: match flows {
+            Flows::OneWay => flag::ONE_WAY,
+            Flows::Crossed => flag::CROSSED,
+            _ => 0,
         },
         pending: 0,
         ifindex: INGRESS,
