@@ -36,9 +36,9 @@ static TEMPLATE: [Global<u64>; WORDS_MAX] = [const { Global::new(0) }; WORDS_MAX
 static LENGTH: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static GROWTH: Global<i32> = Global::new(0);
-/// The front is put back once in so many packets, because that takes a call of the kernel, whose cost
-/// is not the program's. Until then the next packet is laid at the new front, and the rest of the
-/// frame is padding behind it.
+/// The frame's front is put back once in so many packets, because that takes a call of the kernel,
+/// whose cost is not the program's. Until then the next packet is laid at the front as it is, and what
+/// the frame has beyond it is padding.
 #[unsafe(no_mangle)]
 static GROWTHS: Global<u32> = Global::new(1);
 /// What the program under test must leave, where the mask has bits: the first three words, with
@@ -67,8 +67,7 @@ static ADDRESS_BASE: Global<u32> = Global::new(0);
 /// How many bits of a flow's number its port takes.
 const PORT_BITS: u32 = 14;
 
-/// Where the measurement stands. User space sets `started` and `grown` to 0 before each test
-/// run.
+/// Where the measurement stands. Before each test run user space sets `started` and `grown` to 0.
 #[repr(C)]
 struct State {
     /// Runs so far, of all test runs.
@@ -77,7 +76,7 @@ struct State {
     wrong: u64,
     /// Whether this test run has had a run whose packet can be judged.
     started: u64,
-    /// By how many growths the frame is longer than at first.
+    /// How many times [`GROWTH`] the frame is longer than at first.
     grown: u64,
 }
 
@@ -91,7 +90,7 @@ static TARGET: ProgramArray = ProgramArray::with_max_entries(1, 0);
 pub fn rewind(ctx: XdpContext) -> u32 {
     // Few whole words are faster to restore than many bytes, so that the last few bytes of a
     // packet, which no program looks at, are left alone.
-    if GROWTH.load() != 0 && regrown(&ctx).is_none() {
+    if GROWTH.load() != 0 && judge_and_put_back(&ctx).is_none() {
         return xdp_action::XDP_ABORTED;
     }
     let _ = match WORDS.load() {
@@ -106,7 +105,7 @@ pub fn rewind(ctx: XdpContext) -> u32 {
 
 /// Judges a packet whose length was changed, and puts the frame's front back when it is time.
 #[inline(never)]
-fn regrown(ctx: &XdpContext) -> Option<()> {
+fn judge_and_put_back(ctx: &XdpContext) -> Option<()> {
     let state = STATE.get_ptr_mut(0)?;
     // SAFETY: as in `step`.
     let state = unsafe { &mut *state };

@@ -36,7 +36,7 @@ pub fn packet(effort: &Effort, progress: impl Fn(&str)) -> Result<Report> {
         "nothing to measure: rounds and packets must be at least 1"
     );
     progress("loading the program and filling the flow tables");
-    let mut rigs = rows::rigs();
+    let mut rigs = tables::rigs();
     let mut rows = rows::all(&rigs);
     rows.retain(|row| row.name == BASELINE || row.name.contains(&effort.only));
     progress("warming up");

@@ -7,11 +7,14 @@ use lb_common::{reason::Reason, service::mode};
 use super::{
     rewinder::{End, Plan, Rewinder},
     row::{Counts, Row},
-    tables::{self, BACK, FRONT, Family, Flows, PEER, ROUTER},
+    tables::{
+        BACK, CROSSED, DATAGRAMS, FEW, FRONT, Family, Flows, LARGE, MANY, ONE_WAY, PEER, RIGS,
+        ROUTED, ROUTER, SMALL,
+    },
 };
 use crate::{
     packet::{GUE_PORT, Gue, Packet, flag},
-    rig::{Capacity, Rig, Verdict},
+    rig::{Rig, Verdict},
 };
 
 /// Name of the row that the others are compared to.
@@ -19,38 +22,6 @@ pub const BASELINE: &str = "baseline: swap MAC addresses";
 
 /// Flows that each packet of a series is a new one of.
 const EACH_NEW: u64 = 1 << 32;
-const FEW: u32 = 65_536;
-const MANY: u32 = 524_288;
-
-/// `limits.half_open` by default.
-const HALF_OPEN: u32 = 65_536;
-
-/// The rigs that rows are measured on, by `limits.flows` and established flows: tables of the default
-/// length with 64k flows, larger ones with 512k, as large as hold all those without one that finds its
-/// bucket full, and those of other kinds of flows.
-const RIGS: [(u32, u32, Flows); 6] = [
-    (262_144, FEW, Flows::Translated),
-    (MANY + MANY / 2, MANY, Flows::Translated),
-    (262_144, FEW, Flows::Datagrams),
-    (262_144, FEW, Flows::Crossed),
-    (262_144, FEW, Flows::Routed),
-    (262_144, FEW, Flows::OneWay),
-];
-/// Which of them.
-const SMALL: usize = 0;
-const LARGE: usize = 1;
-const DATAGRAMS: usize = 2;
-const CROSSED: usize = 3;
-const ROUTED: usize = 4;
-const ONE_WAY: usize = 5;
-
-/// Loads them all.
-pub fn rigs() -> Vec<Rig> {
-    RIGS.map(|(limit, established, flows)| {
-        tables::rig(Capacity::for_limits(limit, HALF_OPEN), established, flows)
-    })
-    .into()
-}
 
 /// All rows, in the order in which they are shown.
 pub fn all(rigs: &[Rig]) -> Vec<Row> {
@@ -62,8 +33,13 @@ pub fn all(rigs: &[Rig]) -> Vec<Row> {
         (FEW, SMALL, "established, 64k flows", Some(10.0)),
         (MANY, LARGE, "established, 512k flows", None),
         (1, DATAGRAMS, "UDP, established, 1 flow", None),
-        (1, CROSSED, "other family, established, 1 flow", None),
-        (FEW, CROSSED, "other family, established, 64k flows", None),
+        (1, CROSSED, "between families, established, 1 flow", None),
+        (
+            FEW,
+            CROSSED,
+            "between families, established, 64k flows",
+            None,
+        ),
         (1, ROUTED, "route, established, 1 flow", None),
     ] {
         for family in both {
@@ -75,7 +51,7 @@ pub fn all(rigs: &[Rig]) -> Vec<Row> {
     for (rig, text, target) in [
         (SMALL, "new flow, 64k flows", Some(18.0)),
         (DATAGRAMS, "UDP, new flow", None),
-        (CROSSED, "other family, new flow", None),
+        (CROSSED, "between families, new flow", None),
         (ROUTED, "route, new flow", None),
     ] {
         rows.extend(both.map(|family| {
@@ -167,7 +143,7 @@ impl<'a> On<'a> {
     fn rig(rigs: &'a [Rig], rig: usize) -> Self {
         Self {
             rig,
-            mode: RIGS[rig].2.mode(),
+            mode: RIGS[rig].flows.mode(),
             program: Some(&rigs[rig]),
         }
     }
@@ -201,7 +177,7 @@ fn row(
 
 /// A client's packet of an established flow: 64 bytes over IPv4.
 fn from_client(rig: usize, family: Family) -> Packet {
-    let flows = RIGS[rig].2;
+    let flows = RIGS[rig].flows;
     let [client, vip, ..] = flows.ends(family, 0);
     match flows {
         Flows::Datagrams => Packet::udp(client, vip).payload(b"two and twenty bytes !"),
@@ -215,21 +191,22 @@ fn from_client(rig: usize, family: Family) -> Packet {
 /// The packet by which a new client opens a flow.
 fn opening(rig: usize, family: Family) -> Packet {
     let packet = from_client(rig, family).from(family.newcomer());
-    match RIGS[rig].2 {
+    match RIGS[rig].flows {
         Flows::Datagrams => packet,
         _ => packet.flags(flag::SYN),
     }
 }
 
-/// A packet that leaves with other addresses, perhaps translated, of which IPv4's bit tells.
+/// What becomes of a packet that leaves with these addresses. A short one that was translated may be
+/// fragmented (RFC 7915, section 5.1).
 fn leaves(packet: &Packet, rig: usize, from: SocketAddr, to: SocketAddr) -> Packet {
     let left = packet.clone().from(from).to(to).one_hop_less();
-    left.dont_fragment(RIGS[rig].2 != Flows::Crossed)
+    left.dont_fragment(RIGS[rig].flows != Flows::Crossed)
 }
 
 /// The family of the table in which such flows lie.
 fn table_of(rig: usize, family: Family) -> Family {
-    match RIGS[rig].2 {
+    match RIGS[rig].flows {
         Flows::Crossed => Family::V6,
         _ => family,
     }
@@ -288,7 +265,7 @@ fn established(
     flows: u32,
     port_of: End,
 ) -> Row {
-    let [client, vip, local, backend] = RIGS[rig].2.ends(family, 0);
+    let [client, vip, local, backend] = RIGS[rig].flows.ends(family, 0);
     let packet = from_client(rig, family);
     let (direction, packet, left, counts) = match port_of {
         End::Source => {
@@ -327,7 +304,7 @@ fn new_flow(
     target: Option<f64>,
     counts: Counts,
 ) -> Row {
-    let [.., local, backend] = RIGS[rig].2.ends(family, 0);
+    let [.., local, backend] = RIGS[rig].flows.ends(family, 0);
     let packet = opening(rig, family);
     let plan = Plan {
         packet: &packet,

@@ -161,8 +161,65 @@ pub fn set_mode(rig: &mut Rig, mode: u8) {
     }
 }
 
+/// Established flows of a rig: few, and many.
+pub const FEW: u32 = 65_536;
+pub const MANY: u32 = 524_288;
+
+/// `limits.half_open` by default.
+const HALF_OPEN: u32 = 65_536;
+
+/// A rig that rows are measured on.
+pub struct Setup {
+    /// `limits.flows`.
+    limit: u32,
+    established: u32,
+    pub flows: Flows,
+}
+
+/// All of them: tables of the default length with 64k flows of each kind, and larger ones with 512k.
+pub const RIGS: [Setup; 6] = [
+    Setup::by_default(Flows::Translated),
+    Setup {
+        // As large as hold all those flows without one that finds its bucket full.
+        limit: MANY + MANY / 2,
+        established: MANY,
+        flows: Flows::Translated,
+    },
+    Setup::by_default(Flows::Datagrams),
+    Setup::by_default(Flows::Crossed),
+    Setup::by_default(Flows::Routed),
+    Setup::by_default(Flows::OneWay),
+];
+
+impl Setup {
+    const fn by_default(flows: Flows) -> Self {
+        Self {
+            limit: 262_144,
+            established: FEW,
+            flows,
+        }
+    }
+}
+
+/// Which of them, by index.
+pub const SMALL: usize = 0;
+pub const LARGE: usize = 1;
+pub const DATAGRAMS: usize = 2;
+pub const CROSSED: usize = 3;
+pub const ROUTED: usize = 4;
+pub const ONE_WAY: usize = 5;
+
+/// Loads them all.
+pub fn rigs() -> Vec<Rig> {
+    RIGS.map(|setup| {
+        let capacity = Capacity::for_limits(setup.limit, HALF_OPEN);
+        rig(capacity, setup.established, setup.flows)
+    })
+    .into()
+}
+
 /// A rig with both services and so many established flows in each family.
-pub fn rig(sizes: Capacity, established: u32, flows: Flows) -> Rig {
+fn rig(sizes: Capacity, established: u32, flows: Flows) -> Rig {
     assert!(
         established <= PORTS * BACKENDS,
         "each backend has {PORTS} flows"
