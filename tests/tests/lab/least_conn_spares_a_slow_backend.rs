@@ -19,14 +19,15 @@ fn connections_pile_up_on_one() {
     divvy.wait_for_all_up();
     for url in [URL4, URL6] {
         let new = IdleConnections::open(lab.client(), url, 2 * SLOW - 20);
-        // Nine draws in a row would have to be of web-1: one connection in 20,000.
-        assert!(new.to_backend("web-1") <= 1, "{}", new.to_backend("web-1"));
+        // Of two draws the backend with fewer gets the connection, so that the two others differ by
+        // a few: each bound is passed once in a million runs (2,000,000 simulated).
+        assert!(new.to_backend("web-1") <= 2, "{}", new.to_backend("web-1"));
         for backend in ["web-2", "web-3"] {
             let has = new.to_backend(backend);
-            assert!((49..=51).contains(&has), "{backend} has {has}");
+            assert!((39..=61).contains(&has), "{backend} has {has}");
         }
-        let more = IdleConnections::open(lab.client(), url, 60);
-        assert!((10..=17).contains(&more.to_backend("web-1")));
+        let more = IdleConnections::open(lab.client(), url, SLOW).to_backend("web-1");
+        assert!((8..=18).contains(&more), "{more}");
     }
     for idle in &mut slow {
         assert_eq!(idle.broken(), Vec::<String>::new());
