@@ -93,9 +93,13 @@ pub mod names {
     pub const BUDGETS: &str = "budgets";
     /// The program that removes flows whose time is over; it is not pinned.
     pub const SWEEP: &str = "sweep";
+    /// The program that sets the clock of the others; it is not pinned.
+    pub const CLOCK: &str = "clock";
 
     /// Set when the program is loaded: how many buckets the flow tables have.
     pub const FLOW_BUCKETS: &str = "FLOW_BUCKETS";
+    /// Set when the program is loaded: how many nanoseconds the kernel's tick takes.
+    pub const TICK_NS: &str = "TICK_NS";
 
     /// Every pinned map.
     pub const MAPS: [&str; 24] = [

@@ -11,8 +11,8 @@ use lb_common::{
 };
 
 use crate::{
+    clock::now_ns,
     family::Family,
-    ingress::now_ns,
     maps,
     packet::{Ethernet, IpHeader as _, view},
     select::{self, Attempt, Choice, NONE, attempt},

@@ -2,7 +2,7 @@
 
 use lb_common::Budgeted;
 
-use crate::{ingress::now_ns, maps};
+use crate::{clock::now_ns, maps};
 
 const NS_PER_SECOND: u64 = 1_000_000_000;
 
@@ -15,7 +15,8 @@ pub fn spend(what: Budgeted) -> bool {
     // SAFETY: a per-CPU value, and the program is not preempted by another run of itself.
     let budget = unsafe { &mut *budget };
     let now = now_ns();
-    let elapsed = now.wrapping_sub(budget.refilled_ns).min(NS_PER_SECOND);
+    // Less than nothing where the clock was set back.
+    let elapsed = now.saturating_sub(budget.refilled_ns).min(NS_PER_SECOND);
     let earned = elapsed * what.per_second() / NS_PER_SECOND;
     if earned > 0 {
         budget.tokens = (budget.tokens + earned).min(what.per_second());

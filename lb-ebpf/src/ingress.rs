@@ -3,7 +3,7 @@
 
 use core::hint::black_box;
 
-use aya_ebpf::{helpers::bpf_ktime_get_coarse_ns, programs::XdpContext};
+use aya_ebpf::programs::XdpContext;
 use lb_common::{
     V6,
     backend::{self, Backend},
@@ -15,6 +15,7 @@ use lb_common::{
 
 use crate::{
     affinity,
+    clock::now_ns,
     family::{Family, Inet, Inet6},
     flow::{self, Found, Life, Progress},
     forward, maps,
@@ -75,14 +76,6 @@ fn fresh<F: Translate + Table, T: Life>(ctx: &XdpContext) -> Result<u32, Reason>
         crossed if crossed >= CROSSED => new_crossed::<F, T>(ctx, crossed - CROSSED),
         verdict => Ok(verdict),
     }
-}
-
-/// Nanoseconds of `CLOCK_MONOTONIC` at the kernel's tick, which is enough for timers of seconds, at
-/// a fraction of the exact clock's cost.
-#[inline(always)]
-pub fn now_ns() -> u64 {
-    // SAFETY: a helper without arguments.
-    unsafe { bpf_ktime_get_coarse_ns() }
 }
 
 /// Has the compiler read a key from where it lies: it would keep an IPv6 key's words apart, each in

@@ -1,6 +1,6 @@
 //! The XDP programs: entries, panic handler, licence. One program, `divvy`, on every configured
-//! interface, for both directions; `ingress` tells a packet's way from top to bottom. The other,
-//! `sweep`, is run by the daemon.
+//! interface, for both directions; `ingress` tells a packet's way from top to bottom. The others,
+//! `clock` and `sweep`, are run by the daemon.
 //!
 //! Each stage takes views and returns `Result<_, Reason>`; a [`lb_common::reason::Reason`] becomes
 //! a verdict and a count in one place, `stats::conclude`.
@@ -14,6 +14,7 @@
 mod affinity;
 mod answer;
 mod budget;
+mod clock;
 mod family;
 mod flow;
 mod forward;
@@ -39,6 +40,13 @@ pub fn divvy(ctx: XdpContext) -> u32 {
         Ok(verdict) => verdict,
         Err(reason) => stats::conclude(&ctx, reason),
     }
+}
+
+/// Run by the daemon before the others, and now and then; see [`clock`](mod@clock).
+#[xdp]
+pub fn clock(_ctx: XdpContext) -> u32 {
+    clock::set();
+    xdp_action::XDP_PASS
 }
 
 /// Run by the daemon; see [`sweep`](mod@sweep).

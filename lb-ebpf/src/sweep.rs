@@ -20,10 +20,9 @@ use lb_common::{
 };
 
 use crate::{
+    clock::now_ns,
     family::{Inet, Inet6},
-    flow,
-    ingress::now_ns,
-    load, maps,
+    flow, load, maps,
     packet::view,
     table::Table,
 };

@@ -22,7 +22,7 @@ use lb_common::{PROTOCOL_TCP, names, reason::Reason, service::Settings};
 
 pub use cpu::pin_this_thread;
 pub use entry::{Entry, Table, key_hash, now_ns};
-pub use lb_userspace::datapath::Capacity;
+pub use lb_userspace::datapath::{Capacity, Clock};
 pub use outcome::{Outcome, Verdict};
 
 use crate::packet::Packet;
@@ -75,6 +75,7 @@ impl Rig {
         let mut loader = EbpfLoader::new();
         loader.override_global("AYA_LOG_LEVEL", &log_level, false);
         sizes.apply(&mut loader);
+        Clock::apply(&mut loader);
         let mut ebpf = loader
             .load(lb_userspace::datapath::OBJECT)
             .unwrap_or_else(|error| panic!("cannot create the maps (are you root?): {error:?}"));
@@ -86,6 +87,7 @@ impl Rig {
         program
             .load()
             .unwrap_or_else(|error| panic!("cannot load the program: {error:?}"));
+        Clock::start(&mut ebpf).unwrap_or_else(|error| panic!("{error}"));
 
         let mut rig = Self {
             ebpf,

@@ -82,10 +82,16 @@ pub enum DatapathError {
     NoMemory { map: String },
     #[error("cannot make the tables: {}; {}", in_one_line(.0), remedy(.0))]
     Object(#[from] EbpfError),
-    #[error("cannot use the program that sweeps flows: {0}")]
-    Sweep(ProgramError),
-    #[error("cannot run the program that sweeps flows: {0}")]
-    SweepRun(io::Error),
+    #[error("cannot use the program {name}: {source}")]
+    Program {
+        name: &'static str,
+        source: ProgramError,
+    },
+    #[error("cannot run the program {name}: {source}")]
+    Run {
+        name: &'static str,
+        source: io::Error,
+    },
 }
 
 impl DatapathError {

@@ -2,6 +2,7 @@
 //! tables, reads counters, lists and sweeps flows.
 
 mod attach;
+mod clock;
 mod error;
 mod flows;
 mod log;
@@ -13,7 +14,12 @@ mod sweep;
 mod sys;
 mod vips;
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::fd::{AsFd as _, OwnedFd},
+    path::Path,
+};
 
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
@@ -25,6 +31,7 @@ use tracing::{debug, warn};
 
 pub use self::{
     attach::Mode,
+    clock::Clock,
     error::DatapathError,
     flows::{FlowRecord, FlowTables},
     sweep::{Report, Sweeper},
@@ -83,6 +90,7 @@ pub struct Datapath {
     pins: Pins,
     ebpf: Ebpf,
     store: Store,
+    clock: Clock,
     capacity: Capacity,
     attached: BTreeMap<String, attach::Attached>,
 }
@@ -119,11 +127,13 @@ impl Datapath {
         // aya-log's levels: 0 is none, 4 is debug. Disabled logging is removed by the verifier.
         let log_level: u8 = if trace { 4 } else { 0 };
         capacity.apply(&mut loader);
+        Clock::apply(&mut loader);
         let mut ebpf = loader
             .override_global("AYA_LOG_LEVEL", &log_level, false)
             .verifier_log_level(VerifierLogLevel::STATS)
             .load(OBJECT)
             .map_err(error::while_loading)?;
+        let clock = Clock::start(&mut ebpf)?;
         program_mut(&mut ebpf, names::SWEEP)
             .load()
             .map_err(error::while_verifying)?;
@@ -144,6 +154,7 @@ impl Datapath {
             pins,
             ebpf,
             store,
+            clock,
             capacity,
             attached: BTreeMap::new(),
         })
@@ -183,10 +194,10 @@ impl Datapath {
     /// Sweeps flows, for use by another thread.
     ///
     /// # Errors
-    /// When a pin cannot be opened.
+    /// When there are too many open files.
     pub fn sweeper(&mut self) -> Result<Sweeper, DatapathError> {
         let program = program_mut(&mut self.ebpf, names::SWEEP);
-        Sweeper::new(program, self.capacity)
+        Sweeper::new(program, self.clock.again()?, self.capacity)
     }
 
     /// The last pass of the sweeper that met a flow of this backend, `CLOCK_MONOTONIC`; 0 for none.
@@ -229,6 +240,14 @@ fn program_mut<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut Xdp {
     ebpf.program_mut(name)
         .and_then(|program| program.try_into().ok())
         .expect("the embedded object holds an XDP program of this name")
+}
+
+/// A program's descriptor, for use by another thread.
+fn own_fd(program: &Xdp, name: &'static str) -> Result<OwnedFd, DatapathError> {
+    program
+        .fd()
+        .and_then(|fd| Ok(fd.as_fd().try_clone_to_owned()?))
+        .map_err(|source| DatapathError::Program { name, source })
 }
 
 /// Pins the program in place of the one before, without a moment at which there is none.

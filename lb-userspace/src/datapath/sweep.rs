@@ -4,9 +4,12 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use aya::programs::Xdp;
-use lb_common::table::{SweepRequest, SweepResult, task};
+use lb_common::{
+    names,
+    table::{SweepRequest, SweepResult, task},
+};
 
-use super::{Capacity, error::DatapathError, sys};
+use super::{Capacity, Clock, error::DatapathError, own_fd, sys};
 
 /// Buckets that one run looks at. The kernel handles no packets on this CPU meanwhile.
 const STRETCH: u32 = 512;
@@ -27,25 +30,30 @@ pub struct Report {
 /// Sweeps the flow tables; for use by a thread of its own.
 pub struct Sweeper {
     program: OwnedFd,
+    clock: Clock,
     buckets: u32,
 }
 
 impl Sweeper {
-    pub(super) fn new(program: &Xdp, capacity: Capacity) -> Result<Self, DatapathError> {
-        let program = program
-            .fd()
-            .and_then(|fd| Ok(fd.as_fd().try_clone_to_owned()?));
+    pub(super) fn new(
+        program: &Xdp,
+        clock: Clock,
+        capacity: Capacity,
+    ) -> Result<Self, DatapathError> {
         Ok(Self {
-            program: program.map_err(DatapathError::Sweep)?,
+            program: own_fd(program, names::SWEEP)?,
+            clock,
             buckets: capacity.buckets,
         })
     }
 
-    /// One pass over both tables, which begins now, by `CLOCK_MONOTONIC`.
+    /// One pass over both tables, which begins now, by `CLOCK_MONOTONIC`. The programs' clock is set
+    /// before it, in case the kernel lost ticks.
     ///
     /// # Errors
     /// When the kernel does not run the program.
     pub fn sweep(&self, now_ns: u64) -> Result<Report, DatapathError> {
+        self.clock.set()?;
         let mut report = Report {
             pass_ns: now_ns,
             ..Report::default()
@@ -86,8 +94,11 @@ impl Sweeper {
     }
 
     fn run(&self, request: SweepRequest) -> Result<SweepResult, DatapathError> {
-        let (_, found) =
-            sys::run_program(self.program.as_fd(), &request).map_err(DatapathError::SweepRun)?;
-        Ok(found)
+        let run = sys::run_program(self.program.as_fd(), &request);
+        run.map(|(_, found)| found)
+            .map_err(|source| DatapathError::Run {
+                name: names::SWEEP,
+                source,
+            })
     }
 }

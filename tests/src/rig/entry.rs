@@ -38,7 +38,7 @@ pub struct Entry {
     pub peer_mac: [u8; 6],
 }
 
-/// The clock of `last_seen_ns`, in the resolution that the program reads it.
+/// The clock of `last_seen_ns`; the program has it within two ticks.
 ///
 /// # Panics
 /// Never: every Linux has this clock.

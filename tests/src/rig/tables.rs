@@ -225,7 +225,7 @@ impl Rig {
         self.write_settings();
     }
 
-    /// Leaves every CPU this many tokens of a budget; it earns more from now on.
+    /// Leaves every CPU this many tokens of a budget; it earns more from now on, or from a few ticks on.
     ///
     /// # Panics
     /// When the kernel refuses.
@@ -233,7 +233,7 @@ impl Rig {
         let map = self.ebpf.map_mut(names::BUDGETS).expect("budgets exist");
         let budget = Budget {
             tokens,
-            refilled_ns: super::now_ns(),
+            refilled_ns: super::now_ns() + 2 * super::Clock::tick_ns(),
         };
         let cpus = nr_cpus().expect("the kernel knows its CPUs");
         PerCpuArray::<_, Budget>::try_from(map)
