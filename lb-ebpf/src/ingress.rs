@@ -29,11 +29,10 @@ use crate::{
 
 /// Instead of an XDP action: the segment belongs to no flow that is known.
 const UNKNOWN: u32 = u32::MAX;
-/// The same, with the service's index in the lower bits: its backends answer clients themselves.
-const ONE_WAY: u32 = 1 << 30;
-/// The same: its backends are of the other address family. Of no service: a flow between the families,
-/// if any.
-const CROSSED: u32 = 1 << 29;
+/// The same; if to any, then to a flow between the address families.
+const CROSSED: u32 = u32::MAX - 1;
+/// The same, and it is for a vip: the service's index is in the lower bits.
+const NEW: u32 = 1 << 30;
 
 /// What becomes of a frame: an XDP action, or the reason why it was not forwarded.
 #[inline(always)]
@@ -59,22 +58,24 @@ fn over<F: Translate + Table>(ctx: &XdpContext) -> Result<u32, Reason> {
 /// frame of the stack of 512 bytes would not hold what they need, and most packets are of known flows.
 #[inline(always)]
 fn way<F: Translate + Table, T: Life>(ctx: &XdpContext) -> Result<u32, Reason> {
-    match known::<F, T>(ctx)? {
-        UNKNOWN => fresh::<F, T>(ctx),
-        CROSSED => match known_crossed::<F, T>(ctx)? {
-            UNKNOWN => fresh::<F, T>(ctx),
-            verdict => Ok(verdict),
-        },
-        verdict => Ok(verdict),
+    let mut outcome = known::<F, T>(ctx)?;
+    if outcome == CROSSED {
+        outcome = known_crossed::<F, T>(ctx)?;
     }
-}
-
-#[inline(always)]
-fn fresh<F: Translate + Table, T: Life>(ctx: &XdpContext) -> Result<u32, Reason> {
-    match new::<F, T>(ctx)? {
-        one_way if one_way >= ONE_WAY => new_one_way::<F, T>(ctx, one_way - ONE_WAY),
-        crossed if crossed >= CROSSED => new_crossed::<F, T>(ctx, crossed - CROSSED),
-        verdict => Ok(verdict),
+    if outcome == UNKNOWN {
+        outcome = unknown::<F, T>(ctx)?;
+    }
+    if outcome < NEW {
+        return Ok(outcome);
+    }
+    let service_idx = outcome - NEW;
+    let service = maps::SERVICES.get(service_idx).ok_or(Reason::TableError)?;
+    if mode::is_one_way(service.mode) {
+        new_one_way::<F, T>(ctx, service_idx)
+    } else if service.version == F::VERSION {
+        new::<F, T>(ctx, service_idx)
+    } else {
+        new_crossed::<F, T>(ctx, service_idx)
     }
 }
 
@@ -98,8 +99,10 @@ fn known<F: Readdress + Table, T: Life>(ctx: &XdpContext) -> Result<u32, Reason>
     let key = in_memory(key);
     let now_ns = now_ns();
     let Some(found) = flow::find(key, key_hash, now_ns) else {
-        let elsewhere = F::VERSION == 4 && settings.flags & setting::CROSSED != 0;
-        return Ok(if elsewhere { CROSSED } else { UNKNOWN });
+        if F::VERSION == 4 && settings.flags & setting::CROSSED != 0 {
+            return Ok(CROSSED);
+        }
+        return may_open(settings, &segment, key, key_hash);
     };
     if segment.fragment {
         return Err(Reason::Fragment);
@@ -113,12 +116,25 @@ fn known<F: Readdress + Table, T: Life>(ctx: &XdpContext) -> Result<u32, Reason>
     follow(ctx, settings, &mut segment, key, found, now_ns)
 }
 
-/// A segment of no known flow: one for a vip may open one.
+/// A segment that was looked for already.
 #[inline(never)]
-fn new<F: Readdress + Table, T: Life>(ctx: &XdpContext) -> Result<u32, Reason> {
-    let mut segment = F::segment::<T>(Frame::new(ctx)?)?;
+fn unknown<F: Readdress + Table, T: Life>(ctx: &XdpContext) -> Result<u32, Reason> {
+    // Else the compiler would have the frame's bounds passed instead, as 32 bits each.
+    let ctx = black_box(ctx);
+    let segment = F::segment::<T>(Frame::new(ctx)?)?;
     let settings = maps::SETTINGS.get(0).ok_or(Reason::TableError)?;
     let key = &segment.key();
+    may_open(settings, &segment, key, hash::flow(key))
+}
+
+/// A segment of no known flow: one for a vip may open one ([`NEW`]), if its source may.
+#[inline(always)]
+fn may_open<F: Family, T: Life>(
+    settings: &Settings,
+    segment: &Segment<'_, F, T>,
+    key: &FlowKey<F::Address>,
+    key_hash: u64,
+) -> Result<u32, Reason> {
     let service_idx = select::service::<F>(settings, key).ok_or(Reason::NotOurs)?;
     if segment.fragment {
         return Err(Reason::Fragment);
@@ -127,20 +143,26 @@ fn new<F: Readdress + Table, T: Life>(ctx: &XdpContext) -> Result<u32, Reason> {
     if sources::deny::<F>(service_idx, service, &key.source) {
         return Err(Reason::SourceDenied);
     }
-    if mode::is_one_way(service.mode) {
-        return Ok(ONE_WAY + service_idx);
-    }
-    if !T::opens(&segment) {
+    if !mode::is_one_way(service.mode) && !T::opens(segment) {
         return Err(Reason::NoFlow);
     }
-    if service.version != F::VERSION {
-        return Ok(CROSSED + service_idx);
-    }
+    select::draft::<F>()?.key_hash = key_hash;
+    Ok(NEW + service_idx)
+}
+
+/// A segment that opens a flow.
+#[inline(never)]
+fn new<F: Readdress + Table, T: Life>(ctx: &XdpContext, service_idx: u32) -> Result<u32, Reason> {
+    let mut segment = F::segment::<T>(Frame::new(ctx)?)?;
+    let settings = maps::SETTINGS.get(0).ok_or(Reason::TableError)?;
+    let service = maps::SERVICES.get(service_idx).ok_or(Reason::TableError)?;
+    let key = &segment.key();
+    let key_hash = select::draft::<F>()?.key_hash;
     if segment.ip.hop_limit() <= 1 {
         return Err(Reason::TtlExpired);
     }
-    let choice = affinity::backend::<F>(ctx, service_idx, service, hash::flow(key), true)
-        .map_err(T::refusal)?;
+    let choice =
+        affinity::backend::<F>(ctx, service_idx, service, key_hash, true).map_err(T::refusal)?;
     let key = in_memory(key);
     let ifindex = ctx.ingress_ifindex() as u32;
     let entry = select::open::<F>(segment.ethernet, key, settings, &choice, ifindex, now_ns())
@@ -160,9 +182,10 @@ fn new_one_way<F: Readdress + Table, T: Life>(
     let mut segment = F::segment::<T>(Frame::new(ctx)?)?;
     let key = &segment.key();
     let service = maps::SERVICES.get(service_idx).ok_or(Reason::TableError)?;
+    let key_hash = select::draft::<F>()?.key_hash;
     let opens = T::opens(&segment);
-    let mut choice = affinity::backend::<F>(ctx, service_idx, service, hash::flow(key), opens)
-        .map_err(T::refusal)?;
+    let mut choice =
+        affinity::backend::<F>(ctx, service_idx, service, key_hash, opens).map_err(T::refusal)?;
     let key = in_memory(key);
     choice.flags |= flag::ONE_WAY;
     let ifindex = ctx.ingress_ifindex() as u32;

@@ -79,6 +79,8 @@ pub fn service<F: Family>(settings: &Settings, key: &FlowKey<F::Address>) -> Opt
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Draft<A> {
+    /// Hash of the key of the packet that is looked at.
+    pub key_hash: u64,
     /// The client's entry; its source is chosen by the walk.
     pub client: Flow<A>,
     /// The entry for the backend's replies, the same whichever source is chosen.
@@ -93,6 +95,8 @@ pub struct Draft<A> {
     position: u32,
     pairs: u32,
     step: u32,
+    /// Pairs tried so far.
+    attempts: u32,
     claimed: u32,
     /// The source that the client's flow had before it was reset, if it is opened again by the same
     /// packet: when that was noted, its port, its backend and its address.
@@ -106,7 +110,7 @@ pub struct Draft<A> {
 
 /// This CPU's draft.
 #[inline(always)]
-fn draft<F: Family>() -> Result<&'static mut Draft<F::Address>, Reason> {
+pub fn draft<F: Family>() -> Result<&'static mut Draft<F::Address>, Reason> {
     let draft = F::draft().ok_or(Reason::TableError)?;
     // SAFETY: a per-CPU value, and the program is not preempted by another run of itself. `open`
     // and its callback take turns.
@@ -185,16 +189,22 @@ pub fn open<F: Table>(
         let inserted = F::insert(key, hash::flow(key), &draft.replies, Some(&draft.timeouts));
         draft.claimed = (inserted == Inserted::Yes) as u32;
     }
-    let attempts = if draft.claimed == 0 { PORT_ATTEMPTS } else { 0 };
-    // SAFETY: the callback has the signature that the helper asks for and needs no context.
-    // Since kernel 5.17.
-    unsafe {
-        bpf_loop(
-            attempts,
-            try_pair::<F> as *mut c_void,
-            core::ptr::null_mut(),
-            0,
-        );
+    draft.attempts = 0;
+    // The first pair is free nearly always, and a loop takes several calls.
+    if draft.claimed == 0 {
+        try_pair::<F>(0, core::ptr::null_mut());
+    }
+    if draft.claimed == 0 {
+        // SAFETY: the callback has the signature that the helper asks for and needs no context.
+        // Since kernel 5.17.
+        unsafe {
+            bpf_loop(
+                PORT_ATTEMPTS - 1,
+                try_pair::<F> as *mut c_void,
+                core::ptr::null_mut(),
+                0,
+            );
+        }
     }
     if draft.claimed == 0 {
         return Err(Reason::PortsExhausted);
@@ -294,14 +304,17 @@ fn fill<A>(
     copy_mac(&mut entry.local_mac, &ethernet.destination);
 }
 
-/// Tries one pair: 1 ends the loop, 0 goes on.
-extern "C" fn try_pair<F: Table>(attempt: u32, _context: *mut c_void) -> i64 {
+/// Tries the next pair: 1 ends the loop, 0 goes on.
+#[inline(never)]
+extern "C" fn try_pair<F: Table>(_index: u32, _context: *mut c_void) -> i64 {
     const ON: i64 = 0;
     const DONE: i64 = 1;
 
     let Ok(draft) = draft::<F>() else {
         return DONE;
     };
+    let attempt = draft.attempts;
+    draft.attempts = attempt + 1;
     let port_count = draft.port_count;
     let position = draft.position;
     if port_count == 0 {

@@ -81,7 +81,13 @@ pub fn index(service_idx: u32, service: &Service, flow_hash: u64, opens: bool) -
     }
     let plain = service.flags & flag::COUNTED == 0 && service.scheduler == scheduler::MAGLEV;
     if plain || !opens {
-        select_hashed(service_idx, service.ring_half as u32, flow_hash)
+        let half = service.ring_half as u32;
+        // The first slot will do unless its backend just went down.
+        let first = at_slot(service_idx, half, hash::slot(flow_hash));
+        if is_up(first as u32) {
+            return first;
+        }
+        select_hashed(service_idx, half, flow_hash)
     } else {
         select_scheduled(service_idx, flow_hash)
     }
@@ -109,6 +115,13 @@ extern "C" fn select_hashed(service_idx: u32, half: u32, flow_hash: u64) -> u64 
         slot_hash = hash::mix(slot_hash);
     }
     NONE
+}
+
+#[inline(always)]
+fn is_up(backend_idx: u32) -> bool {
+    maps::BACKENDS
+        .get(backend_idx)
+        .is_some_and(|backend| backend.state == backend::state::UP)
 }
 
 /// What became of an attempt to give a flow to a backend.
