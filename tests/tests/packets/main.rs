@@ -15,6 +15,7 @@ mod handshake;
 mod loads;
 mod new_flows;
 mod not_ours;
+mod old_kernels;
 mod one_way;
 mod overdue;
 mod port_ranges;
