@@ -20,7 +20,7 @@ use crate::{
     family::Family,
     load, maps,
     packet::{Ethernet, copy_mac, same_mac},
-    table::{Inserted, Table, part},
+    table::{Inserted, Position, Table, part},
 };
 
 pub use self::life::{Life, Progress};
@@ -62,13 +62,42 @@ pub struct Copies<A> {
 /// The flow of this 5-tuple, which has this hash; not a half-open one whose time is over.
 #[inline(always)]
 pub fn find<F: Table>(key: &FlowKey<F::Address>, key_hash: u64, now_ns: u64) -> Option<Found<F>> {
-    held::<F>(key, key_hash).filter(|found| found.confirmed || !is_over::<F>(key, found, now_ns))
+    live::<F>(key, key_hash, F::find(key, key_hash)?, now_ns)
+}
+
+/// The same without a call, for the way of every packet.
+#[inline(always)]
+pub fn find_in_line<F: Table>(
+    key: &FlowKey<F::Address>,
+    key_hash: u64,
+    now_ns: u64,
+) -> Option<Found<F>> {
+    live::<F>(key, key_hash, F::find_in_line(key, key_hash)?, now_ns)
+}
+
+#[inline(always)]
+fn live<F: Table>(
+    key: &FlowKey<F::Address>,
+    key_hash: u64,
+    position: Position,
+    now_ns: u64,
+) -> Option<Found<F>> {
+    held_at::<F>(key, key_hash, position)
+        .filter(|found| found.confirmed || !is_over::<F>(key, found, now_ns))
 }
 
 /// What the table holds under this key, whether its time is over or not.
 #[inline(always)]
 pub fn held<F: Table>(key: &FlowKey<F::Address>, key_hash: u64) -> Option<Found<F>> {
-    let position = F::find(key, key_hash)?;
+    held_at::<F>(key, key_hash, F::find(key, key_hash)?)
+}
+
+#[inline(always)]
+fn held_at<F: Table>(
+    key: &FlowKey<F::Address>,
+    key_hash: u64,
+    position: Position,
+) -> Option<Found<F>> {
     if position.is_confirmed() {
         return Some(Found {
             entry: F::at(position)?,

@@ -62,7 +62,7 @@ pub fn past_us<F: Readdress, T: Transport>(
         address(segment.ethernet, &backend.peer_mac, &backend.local_mac);
     } else {
         F::decrement_hops(segment.ip);
-        tunnel::wrap(ctx, backend_idx, key_hash)?;
+        tunnel::wrap(ctx, (backend_idx, backend), key_hash)?;
         if backend.ifindex == 0 {
             return Err(Reason::NextHopUnknown);
         }

@@ -98,7 +98,7 @@ fn known<F: Readdress + Table, T: Life>(ctx: &XdpContext) -> Result<u32, Reason>
     let key_hash = hash::flow(key);
     let key = in_memory(key);
     let now_ns = now_ns();
-    let Some(found) = flow::find(key, key_hash, now_ns) else {
+    let Some(found) = flow::find_in_line(key, key_hash, now_ns) else {
         if F::VERSION == 4 && settings.flags & setting::CROSSED != 0 {
             return Ok(CROSSED);
         }

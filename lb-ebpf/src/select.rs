@@ -6,7 +6,10 @@ mod choose;
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::bpf_loop;
-use aya_log_ebpf::debug;
+use aya_log_ebpf::{
+    debug,
+    macro_support::{self, Level},
+};
 use lb_common::{
     Address as _, PROTOCOL_TCP, PROTOCOL_UDP,
     flow::{
@@ -190,9 +193,11 @@ pub fn open<F: Table>(
         draft.claimed = (inserted == Inserted::Yes) as u32;
     }
     draft.attempts = 0;
-    // The first pair is free nearly always, and a loop takes several calls.
-    if draft.claimed == 0 {
-        try_pair::<F>(0, core::ptr::null_mut());
+    // The first pair is free nearly always, and each call takes its time.
+    if draft.claimed == 0 && take_pair::<F>(draft) {
+        let key = &draft.replies_key;
+        let inserted = F::insert(key, hash::flow(key), &draft.replies, Some(&draft.timeouts));
+        draft.claimed = (inserted == Inserted::Yes) as u32;
     }
     if draft.claimed == 0 {
         // SAFETY: the callback has the signature that the helper asks for and needs no context.
@@ -211,6 +216,9 @@ pub fn open<F: Table>(
     }
     draft.client.source = draft.replies_key.destination.copied();
     draft.client.source_port_be = draft.replies_key.destination_port_be;
+    if macro_support::level_enabled(Level::Debug) {
+        tell::<F>();
+    }
     flow::insert_client::<F>(key, choice.hash, &draft.client, &draft.replies_key)?;
     stats::new_flow(choice.backend_idx);
     Ok(&draft.client)
@@ -304,8 +312,46 @@ fn fill<A>(
     copy_mac(&mut entry.local_mac, &ethernet.destination);
 }
 
-/// Tries the next pair: 1 ends the loop, 0 goes on.
+/// Makes the next pair the one that is tried. False when there is none.
+#[inline(always)]
+fn take_pair<F: Table>(draft: &mut Draft<F::Address>) -> bool {
+    draft.attempts += 1;
+    let port_count = draft.port_count;
+    let position = draft.position;
+    if port_count == 0 {
+        return false;
+    }
+    let Some(address) = maps::SNAT.get(draft.snat_first + position / port_count) else {
+        return false;
+    };
+    draft.replies_key.destination = F::snat_address(address);
+    draft.replies_key.destination_port_be =
+        ((draft.port_min + position % port_count) as u16).to_be();
+    draft.position += draft.step;
+    if draft.position >= draft.pairs {
+        draft.position -= draft.pairs;
+    }
+    true
+}
+
+/// Tells of a new flow in the log. Never called unless the daemon asks for it when it loads the program:
+/// the verifier then leaves the call out. Code of the log beside that of every packet would cost each 8 ns
+/// even so.
 #[inline(never)]
+fn tell<F: Table>() {
+    let Ok(draft) = draft::<F>() else {
+        return;
+    };
+    debug!(
+        (),
+        "new flow from port {} to backend {}, as port {}",
+        u16::from_be(draft.replies.destination_port_be),
+        draft.client.backend_idx,
+        u16::from_be(draft.replies_key.destination_port_be)
+    );
+}
+
+/// Tries the next pair: 1 ends the loop, 0 goes on.
 extern "C" fn try_pair<F: Table>(_index: u32, _context: *mut c_void) -> i64 {
     const ON: i64 = 0;
     const DONE: i64 = 1;
@@ -314,21 +360,8 @@ extern "C" fn try_pair<F: Table>(_index: u32, _context: *mut c_void) -> i64 {
         return DONE;
     };
     let attempt = draft.attempts;
-    draft.attempts = attempt + 1;
-    let port_count = draft.port_count;
-    let position = draft.position;
-    if port_count == 0 {
+    if !take_pair::<F>(draft) {
         return DONE;
-    }
-    let Some(address) = maps::SNAT.get(draft.snat_first + position / port_count) else {
-        return DONE;
-    };
-    draft.replies_key.destination = F::snat_address(address);
-    draft.replies_key.destination_port_be =
-        ((draft.port_min + position % port_count) as u16).to_be();
-    draft.position += draft.step;
-    if draft.position >= draft.pairs {
-        draft.position -= draft.pairs;
     }
 
     // A key that is taken is told by the insert, in one look: most tries find it free.
@@ -352,16 +385,6 @@ extern "C" fn try_pair<F: Table>(_index: u32, _context: *mut c_void) -> i64 {
         return ON;
     }
     draft.claimed = 1;
-    // Off unless the daemon asks for it when it loads the program; the verifier then removes it. It
-    // stands here, in a function of its own, because its code beside that of every packet would cost
-    // each 8 ns even so.
-    debug!(
-        (),
-        "new flow from port {} to backend {}, as port {}",
-        u16::from_be(draft.replies.destination_port_be),
-        draft.client.backend_idx,
-        u16::from_be(draft.replies_key.destination_port_be)
-    );
     DONE
 }
 

@@ -23,10 +23,18 @@ use crate::{
     rewrite::checksum,
 };
 
-/// Wraps the frame's packet for the backend with this index, and gives it the MAC addresses toward
-/// there where they are known; `key_hash` is the flow's.
+/// Wraps the frame's packet for a backend, and gives it the MAC addresses toward there where they are
+/// known; `key_hash` is the flow's.
 #[inline(always)]
-pub fn wrap(ctx: &XdpContext, backend_idx: u32, key_hash: u64) -> Result<(), Reason> {
+pub fn wrap(
+    ctx: &XdpContext,
+    (backend_idx, backend): (u32, &Backend),
+    key_hash: u64,
+) -> Result<(), Reason> {
+    if backend.ifindex != 0 {
+        let tunnel = maps::TUNNELS.get(backend_idx).ok_or(Reason::TableError)?;
+        return try_wrap::<true>(ctx, backend, tunnel, key_hash);
+    }
     match tunnel_wrap(ctx.ctx, backend_idx, key_hash) {
         DONE => Ok(()),
         TOO_BIG => Err(Reason::TooBig),
@@ -38,7 +46,8 @@ const DONE: u64 = 0;
 const TOO_BIG: u64 = 1;
 const FAILED: u64 = 2;
 
-/// A function that the verifier knows as global, as those of [`crate::table`].
+/// Where the next hop is unknown. A function that the verifier knows as global, as those of
+/// [`crate::table`]; where it is known the packet does not pay for a call.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn tunnel_wrap(ctx: *mut xdp_md, backend_idx: u32, key_hash: u64) -> u64 {
@@ -49,7 +58,7 @@ extern "C" fn tunnel_wrap(ctx: *mut xdp_md, backend_idx: u32, key_hash: u64) -> 
     ) else {
         return FAILED;
     };
-    match try_wrap(&ctx, backend, tunnel, key_hash) {
+    match try_wrap::<false>(&ctx, backend, tunnel, key_hash) {
         Ok(()) => DONE,
         Err(Reason::TooBig) => TOO_BIG,
         Err(_) => FAILED,
@@ -120,7 +129,7 @@ fn added(backend: &Backend, tunnel: &Tunnel) -> (usize, usize) {
 }
 
 #[inline(always)]
-fn try_wrap(
+fn try_wrap<const RESOLVED: bool>(
     ctx: &XdpContext,
     backend: &Backend,
     tunnel: &Tunnel,
@@ -128,7 +137,7 @@ fn try_wrap(
 ) -> Result<(), Reason> {
     let ethernet: &Ethernet = view(ctx, 0)?;
     let mut macs = [[0; 6]; 2];
-    if backend.ifindex == 0 {
+    if !RESOLVED {
         copy_mac(&mut macs[0], &ethernet.destination);
         copy_mac(&mut macs[1], &ethernet.source);
     }
@@ -149,12 +158,12 @@ fn try_wrap(
         return Err(Reason::TableError);
     }
     let ethernet: &mut Ethernet = view(ctx, 0)?;
-    if backend.ifindex == 0 {
-        copy_mac(&mut ethernet.destination, &macs[0]);
-        copy_mac(&mut ethernet.source, &macs[1]);
-    } else {
+    if RESOLVED {
         copy_mac(&mut ethernet.destination, &backend.peer_mac);
         copy_mac(&mut ethernet.source, &backend.local_mac);
+    } else {
+        copy_mac(&mut ethernet.destination, &macs[0]);
+        copy_mac(&mut ethernet.source, &macs[1]);
     }
     ethernet.ethertype_be = ethertype_be;
     if gue {

@@ -1,7 +1,10 @@
 //! What is done to one bucket of a flow table: searching it, and under its lock inserting, moving,
 //! changing and removing.
 
-use core::sync::atomic::{Ordering, compiler_fence};
+use core::{
+    cell::UnsafeCell,
+    sync::atomic::{Ordering, compiler_fence},
+};
 
 use aya_ebpf::{Global, helpers};
 use lb_common::{
@@ -34,6 +37,31 @@ pub(super) fn find<F: Family>(key: &FlowKey<F::Address>, key_hash: u64) -> u64 {
     (place.bucket_idx as u64) << Position::WAY_BITS | way as u64
 }
 
+/// The same where the search stands in line, as in the way of every packet. To the verifier each way
+/// would be a number of its own, and all that follows would be looked at for each of them.
+#[inline(always)]
+pub(super) fn find_in_line<F: Family>(key: &FlowKey<F::Address>, key_hash: u64) -> u64 {
+    const LOW_BITS: u64 = (1 << 6) - 1;
+    const _: () = assert!(WAYS <= LOW_BITS as usize);
+    let found = find::<F>(key, key_hash);
+    if found == Position::NONE {
+        return Position::NONE;
+    }
+    // SAFETY: the word is a live map value.
+    let nothing = unsafe { NOTHING.0.get().read_volatile() } & LOW_BITS;
+    let way = (found & LOW_BITS).wrapping_add(nothing) & LOW_BITS;
+    found & !((1 << Position::WAY_BITS) - 1) | way
+}
+
+/// Always 0, which the verifier does not know.
+#[unsafe(no_mangle)]
+static NOTHING: Nothing = Nothing(UnsafeCell::new(0));
+
+struct Nothing(UnsafeCell<u64>);
+
+// SAFETY: nobody writes it.
+unsafe impl Sync for Nothing {}
+
 /// Which entry of the bucket has this key; [`WAYS`] for none.
 #[inline(always)]
 fn way_of<F: Family>(
@@ -51,8 +79,9 @@ fn way_of<F: Family>(
     for at in 0..WAYS / LANES {
         // SAFETY: the tags begin at a multiple of 8 bytes and fill these words.
         let differs = unsafe { *words.add(at) } ^ wanted;
-        // The high bit of each lane that is zero, and perhaps of lanes above one (Mycroft's test).
-        let candidates = differs.wrapping_sub(LOW_BITS) & !differs & HIGH_BITS;
+        // The high bit of each lane that is zero, and of no other: what a shorter test with borrows flags
+        // beside it may be a free entry, whose key is still that of a flow that was moved.
+        let candidates = !(((differs & !HIGH_BITS) + !HIGH_BITS) | differs) & HIGH_BITS;
         if candidates == 0 {
             continue;
         }
