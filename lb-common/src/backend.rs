@@ -113,7 +113,7 @@ pub mod flows {
 pub struct BackendStats {
     /// Flows that were sent to it.
     pub flows: u64,
-    /// Packets and bytes (of the frame, as received) from clients to it.
+    /// Packets and bytes (of the frame, as received, without VLAN tags) from clients to it.
     pub packets_in: u64,
     pub bytes_in: u64,
     /// Packets and bytes from it to clients.

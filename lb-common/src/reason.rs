@@ -50,7 +50,7 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// Neither IPv4 nor IPv6, or carries a VLAN tag.
+    /// Neither IPv4 nor IPv6, be it behind one or two VLAN tags.
     NotIp = "not_ip", Pass;
     /// Neither TCP nor UDP.
     OtherProtocol = "other_protocol", Pass;

@@ -36,8 +36,7 @@ const NEW: u32 = 1 << 30;
 
 /// What becomes of a frame: an XDP action, or the reason why it was not forwarded.
 #[inline(always)]
-pub fn handle(ctx: &XdpContext) -> Result<u32, Reason> {
-    let ethertype_be = Frame::new(ctx)?.ethernet.ethertype_be;
+pub fn handle(ctx: &XdpContext, ethertype_be: u16) -> Result<u32, Reason> {
     match ethertype_be {
         ETHERTYPE_IPV4_BE => over::<Inet>(ctx),
         ETHERTYPE_IPV6_BE => over::<Inet6>(ctx),

@@ -31,15 +31,22 @@ mod sweep;
 mod table;
 mod translate;
 mod tunnel;
+mod vlan;
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
 
 #[xdp]
 pub fn divvy(ctx: XdpContext) -> u32 {
-    match ingress::handle(&ctx) {
+    let ctx = &ctx;
+    let (tags, ethertype_be) = match vlan::take_off(ctx) {
+        Ok(taken) => taken,
+        Err(reason) => return stats::conclude(ctx, reason),
+    };
+    let verdict = match ingress::handle(ctx, ethertype_be) {
         Ok(verdict) => verdict,
-        Err(reason) => stats::conclude(&ctx, reason),
-    }
+        Err(reason) => stats::conclude(ctx, reason),
+    };
+    vlan::put_back(ctx, verdict, tags)
 }
 
 /// Run by the daemon before the others, and now and then; see [`clock`](mod@clock).

@@ -1,4 +1,4 @@
-//! The far end of tunnels, for backends of the lab: takes the outer headers off, so that the host's
+//! The far end of tunnels, for backends of the lab (of VLANs: [`vlan`]): takes the outer headers off, so that the host's
 //! own stack finds the packet that was inside. A kernel may lack tunnel devices; it never lacks
 //! this, and this is stricter: what a real tunnel would forgive is counted and dropped.
 //!
@@ -14,6 +14,7 @@
 )]
 
 mod packet;
+mod vlan;
 
 use aya_ebpf::{
     Global,

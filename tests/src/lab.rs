@@ -34,6 +34,7 @@ mod plan;
 mod process;
 mod refusal;
 mod report;
+mod vlan;
 mod wait;
 
 use std::{
@@ -61,6 +62,7 @@ pub use self::{
     process::Process,
     refusal::{Refusal, bpf},
     report::{Report, Request},
+    vlan::Vlans,
     wait::wait_until,
 };
 use self::{cleanup::Trace, link::Wiring};

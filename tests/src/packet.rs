@@ -24,6 +24,9 @@ pub const fn mac(n: u8) -> Mac {
     [0x02, 0, 0, 0, 0, n]
 }
 
+/// A VLAN tag: its EtherType, and priority and VLAN number together.
+pub type Tag = (u16, u16);
+
 /// Bytes of an Ethernet header without tags.
 pub const ETHERNET_LEN: usize = 14;
 
@@ -46,8 +49,11 @@ pub enum Gue {
 pub mod ethertype {
     pub const IPV4: u16 = 0x0800;
     pub const ARP: u16 = 0x0806;
+    /// A tag of 802.1Q.
     pub const VLAN: u16 = 0x8100;
     pub const IPV6: u16 = 0x86dd;
+    /// The outer tag of 802.1ad.
+    pub const SERVICE_VLAN: u16 = 0x88a8;
 }
 
 /// IP protocol numbers, and IPv6 extension headers, which share their space.

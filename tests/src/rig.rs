@@ -12,6 +12,7 @@ mod outcome;
 mod sources;
 mod sweep;
 mod tables;
+mod tags;
 mod whole;
 
 use aya::{
@@ -24,7 +25,9 @@ pub use cpu::pin_this_thread;
 pub use entry::{Entry, Table, key_hash, now_ns};
 pub use lb_userspace::datapath::{Capacity, Clock};
 pub use outcome::{Outcome, Verdict};
+pub use tags::wearing;
 
+use self::tags::Worn;
 use crate::packet::Packet;
 
 /// The interface that packets of a test run arrive on.
@@ -52,6 +55,7 @@ pub struct Rig {
     sweep_pass: u64,
     /// Sums over all CPUs when last read, by reason.
     reasons: Vec<u64>,
+    worn: Worn,
 }
 
 impl Rig {
@@ -95,6 +99,7 @@ impl Rig {
             protocol: PROTOCOL_TCP,
             sweep_pass: 0,
             reasons: vec![0; Reason::ALL.len()],
+            worn: Worn::by_this_thread(),
         };
         rig.write_settings();
         rig.reasons = rig.read_reasons();
@@ -139,8 +144,11 @@ impl Rig {
     /// When the kernel does not take the frame.
     pub fn send_frame(&mut self, frame: &[u8]) -> Outcome {
         let mut out = vec![0; FRAME_MAX];
-        let (verdict, len) = self.run(frame, &mut out);
+        let (verdict, len) = self.run(&self.worn.on(frame), &mut out);
         out.truncate(len);
+        if verdict != Verdict::Drop {
+            self.worn.off(&mut out);
+        }
         Outcome {
             sent: frame.to_vec(),
             verdict,
@@ -154,7 +162,7 @@ impl Rig {
     /// # Panics
     /// When the kernel does not take the frame.
     pub fn fire(&self, frame: &[u8]) -> Verdict {
-        self.run(frame, &mut [0; FRAME_MAX]).0
+        self.run(&self.worn.on(frame), &mut [0; FRAME_MAX]).0
     }
 
     fn run(&self, frame: &[u8], out: &mut [u8]) -> (Verdict, usize) {

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::rig::Verdict;
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/decap"));
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/decap"));
 const PROGRAM: &str = "decap";
 
 /// The map `counts`: one slot for each tunnel, outer and inner version, in the order of [`Tunnel::kinds`],

@@ -10,14 +10,14 @@ mod wire;
 use std::net::{IpAddr, SocketAddr};
 
 use self::{tcp::Tcp, udp::Udp};
-use super::{Extension, Mac, mac, protocol};
+use super::{Extension, Mac, Tag, ethertype, mac, protocol};
 
 /// A packet to be. `build` makes a frame of it.
 #[derive(Clone, Debug)]
 pub struct Packet {
     source_mac: Mac,
     destination_mac: Mac,
-    tags: Vec<u16>,
+    tags: Vec<Tag>,
     source: IpAddr,
     destination: IpAddr,
     ttl: u8,
@@ -102,8 +102,14 @@ impl Packet {
 
     /// Adds an 802.1Q tag, inside those already there.
     #[must_use]
-    pub fn vlan(mut self, id: u16) -> Self {
-        self.tags.push(id);
+    pub fn vlan(self, id: u16) -> Self {
+        self.tagged(&[(ethertype::VLAN, id)])
+    }
+
+    /// Adds these tags, the outermost first, inside those already there.
+    #[must_use]
+    pub fn tagged(mut self, tags: &[Tag]) -> Self {
+        self.tags.extend(tags);
         self
     }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    ETHERNET_LEN, GUE_PORT, Mac, flag,
+    ETHERNET_LEN, GUE_PORT, Mac, ethertype, flag,
     oracle::{self, Datagram, Defect, Outer, Segment, Tunnel},
     protocol,
 };
@@ -16,7 +16,25 @@ pub fn describe(frame: &[u8]) -> String {
         Some(header) => format!("{} > {} ", mac_text(&header[6..12]), mac_text(&header[..6])),
         None => String::new(),
     };
-    format!("{macs}{} ({} bytes)", content(frame), frame.len())
+    let tags = tags_text(frame);
+    format!("{macs}{tags}{} ({} bytes)", content(frame), frame.len())
+}
+
+fn tags_text(frame: &[u8]) -> String {
+    let mut text = String::new();
+    for tag in frame
+        .get(12..)
+        .into_iter()
+        .flat_map(|rest| rest.chunks_exact(4))
+    {
+        let kind = u16::from_be_bytes([tag[0], tag[1]]);
+        if ![ethertype::VLAN, ethertype::SERVICE_VLAN].contains(&kind) {
+            break;
+        }
+        let number = u16::from_be_bytes([tag[2], tag[3]]);
+        write!(text, "vlan {kind:#x} {number:#x} ").expect("a string takes anything");
+    }
+    text
 }
 
 /// All but the Ethernet addresses.

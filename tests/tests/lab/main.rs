@@ -38,3 +38,4 @@ mod source_ports_are_used_again;
 mod the_command_line_tells;
 mod transfers_are_intact;
 mod tunnel;
+mod vlan_tags_are_kept;

@@ -13,7 +13,7 @@ use lb_tests::{
 use crate::scene::{BACK, Scene};
 
 #[test]
-fn a_backend_behind_another_interface_gets_its_packets_redirected() {
+pub fn a_backend_behind_another_interface_gets_its_packets_redirected() {
     for mut scene in Scene::both() {
         scene.rig.change_backend(0, |backend| backend.ifindex = 7);
         let syn = scene.syn(scene.client);
@@ -50,7 +50,7 @@ fn packets_are_redirected_back_where_they_shall() {
 /// The kernel resolves the next hop and forwards; it takes the hop off then, so that the program
 /// must not.
 #[test]
-fn with_the_next_hop_unknown_the_rewritten_packet_goes_to_the_kernel() {
+pub fn with_the_next_hop_unknown_the_rewritten_packet_goes_to_the_kernel() {
     for mut scene in Scene::both() {
         let connection = scene.establish(scene.client);
         scene.rig.change_backend(0, |backend| backend.ifindex = 0);

@@ -122,7 +122,7 @@ fn is(frame: Vec<u8>, expected: &Packet) {
 }
 
 #[test]
-fn segments_are_translated_both_ways() {
+pub fn segments_are_translated_both_ways() {
     type Kind = (&'static str, usize, fn(Packet) -> Packet);
     let kinds: [Kind; 5] = [
         ("bare ack", 0, |p| p),
@@ -266,7 +266,7 @@ fn what_cannot_go_on_opens_nothing() {
 }
 
 #[test]
-fn datagrams_are_translated_both_ways() {
+pub fn datagrams_are_translated_both_ways() {
     for mut crossing in Crossing::both(PROTOCOL_UDP) {
         let (client, vip) = (crossing.scene.client, crossing.scene.vip);
         let question = Packet::udp(client, vip).macs(ROUTER, FRONT).udp_checksum();

@@ -14,7 +14,7 @@ fn scenes() -> [Scene; 2] {
 }
 
 #[test]
-fn the_mac_addresses_alone_change() {
+pub fn the_mac_addresses_alone_change() {
     type Kind = (&'static str, fn(Packet) -> Packet);
     let kinds: [Kind; 10] = [
         ("bare ack", |p| p),

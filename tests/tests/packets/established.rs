@@ -10,7 +10,7 @@ use crate::scene::{FRONT, ROUTER, Scene};
 
 /// Every kind of packet that a connection may carry, each way.
 #[test]
-fn packets_pass_both_ways_as_they_are() {
+pub fn packets_pass_both_ways_as_they_are() {
     type Kind = (&'static str, fn(Packet) -> Packet);
     let kinds: [Kind; 10] = [
         ("bare ack", |p| p),
@@ -43,7 +43,7 @@ fn packets_pass_both_ways_as_they_are() {
 }
 
 #[test]
-fn ipv4_options_pass_untouched() {
+pub fn ipv4_options_pass_untouched() {
     let [mut scene, _] = Scene::both();
     let syn = scene.syn(scene.client).ip_options(10);
     let sent = scene.rig.send(&syn).counts(&[Reason::FlowNew]).segment();
@@ -58,7 +58,7 @@ fn ipv4_options_pass_untouched() {
 }
 
 #[test]
-fn ipv6_extension_headers_pass_untouched() {
+pub fn ipv6_extension_headers_pass_untouched() {
     let chains: [&[Extension]; 5] = [
         &[Extension::HopByHop { units: 1 }],
         &[Extension::Routing { segments_left: 0 }],
@@ -128,7 +128,7 @@ fn a_syn_on_an_established_flow_changes_nothing() {
 }
 
 #[test]
-fn each_packet_counts_for_its_backend() {
+pub fn each_packet_counts_for_its_backend() {
     for mut scene in Scene::both() {
         let connection = scene.establish(scene.client);
         let before = scene.rig.stats(0);
@@ -196,7 +196,7 @@ fn replies_follow_the_client_to_another_router() {
 }
 
 #[test]
-fn replies_follow_the_client_to_another_interface() {
+pub fn replies_follow_the_client_to_another_interface() {
     for mut scene in Scene::both() {
         let connection = scene.establish(scene.client);
         let (client, vip) = (scene.client, scene.vip);

@@ -35,7 +35,7 @@ fn the_first_fragment_of_a_flow_is_dropped_either_way() {
 }
 
 #[test]
-fn later_fragments_pass_untouched() {
+pub fn later_fragments_pass_untouched() {
     for mut scene in Scene::both() {
         for (offset, more) in [(8, true), (8, false), (1_480, true), (65_528, false)] {
             for to in [scene.vip.ip(), scene.stranger()] {
@@ -53,7 +53,7 @@ fn later_fragments_pass_untouched() {
 }
 
 #[test]
-fn first_fragments_for_others_pass_untouched() {
+pub fn first_fragments_for_others_pass_untouched() {
     for mut scene in Scene::both() {
         for to in [
             SocketAddr::new(scene.stranger(), 80),

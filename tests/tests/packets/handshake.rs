@@ -36,7 +36,7 @@ fn the_syn_ack_reaches_the_client_from_the_vip() {
 }
 
 #[test]
-fn the_clients_ack_of_the_syn_ack_confirms() {
+pub fn the_clients_ack_of_the_syn_ack_confirms() {
     for mut scene in Scene::both() {
         let connection = scene.open(scene.client);
         scene.backend_sends(&connection, scene.syn_ack(&connection));

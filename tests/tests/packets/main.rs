@@ -31,3 +31,4 @@ mod tunnels;
 mod two_balancers_agree;
 mod udp;
 mod verifier;
+mod vlan;

@@ -9,7 +9,7 @@ use lb_tests::{
 use crate::scene::{FRONT, ROUTER, Scene, backend_mac};
 
 #[test]
-fn a_syn_reaches_the_backend_from_an_address_of_ours() {
+pub fn a_syn_reaches_the_backend_from_an_address_of_ours() {
     for mut scene in Scene::both() {
         scene.rig.ports(2_000..=2_999);
         let syn = scene.syn(scene.client).options(&TcpOption::of_a_syn());

@@ -42,7 +42,7 @@ fn resets_as(outcome: &Outcome, reason: Reason, reset: &Packet) {
 }
 
 #[test]
-fn a_packet_of_no_flow_is_answered_as_the_rfc_says() {
+pub fn a_packet_of_no_flow_is_answered_as_the_rfc_says() {
     type Case = (u8, u32, u32, &'static [u8], (u32, u32, u8));
     // flags, seq, ack, payload → seq, ack, flags
     let cases: [Case; 11] = [
@@ -74,7 +74,7 @@ fn a_packet_of_no_flow_is_answered_as_the_rfc_says() {
 }
 
 #[test]
-fn the_reset_has_the_length_of_bare_headers_whatever_it_answers() {
+pub fn the_reset_has_the_length_of_bare_headers_whatever_it_answers() {
     for mut scene in Scene::both() {
         let stray = |scene: &Scene| scene.syn(scene.client).flags(ACK).ack(5);
         let mut shapes = vec![
@@ -156,7 +156,7 @@ fn flows_outlive_a_service_without_backends_for_new_ones() {
 }
 
 #[test]
-fn flows_of_a_dead_backend_are_reset_from_either_side() {
+pub fn flows_of_a_dead_backend_are_reset_from_either_side() {
     for mut scene in Scene::both() {
         let connection = scene.establish(scene.client);
         scene.rig.change_backend(0, |backend| {

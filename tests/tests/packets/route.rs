@@ -26,7 +26,7 @@ fn second_vip(scene: &mut Scene) -> SocketAddr {
 }
 
 #[test]
-fn packets_pass_both_ways_with_the_clients_address() {
+pub fn packets_pass_both_ways_with_the_clients_address() {
     type Kind = (&'static str, fn(Packet) -> Packet);
     let kinds: [Kind; 6] = [
         ("bare ack", |p| p),

@@ -182,7 +182,13 @@ impl Scene {
         connection
     }
 
-    fn connection(&self, client: SocketAddr, local: SocketAddr, backend: SocketAddr) -> Connection {
+    /// What a SYN that left so has opened.
+    pub fn connection(
+        &self,
+        client: SocketAddr,
+        local: SocketAddr,
+        backend: SocketAddr,
+    ) -> Connection {
         let backend_idx = (0..100)
             .find(|idx| self.backend(*idx) == backend)
             .unwrap_or_else(|| panic!("{backend} is no backend"));

@@ -25,7 +25,7 @@ fn cut_everywhere(scene: &mut Scene, packet: &Packet, payload: usize) {
 }
 
 #[test]
-fn a_syn_cut_at_any_byte_of_its_headers_passes_untouched() {
+pub fn a_syn_cut_at_any_byte_of_its_headers_passes_untouched() {
     for mut scene in Scene::both() {
         let syn = scene.syn(scene.client);
         cut_everywhere(&mut scene, &syn, 0);
@@ -75,7 +75,7 @@ fn packets_of_a_flow_cut_at_any_byte_of_their_headers_pass_untouched() {
 /// `InTruncatedPkts`), so it must neither open a flow nor be answered with a reset that
 /// acknowledges bytes which never came.
 #[test]
-fn a_payload_cut_at_any_byte_passes_untouched() {
+pub fn a_payload_cut_at_any_byte_passes_untouched() {
     for mut scene in Scene::both() {
         for flags in [SYN, ACK, PSH, FIN] {
             let packet = scene

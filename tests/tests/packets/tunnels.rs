@@ -163,7 +163,7 @@ fn establish(scene: &mut Scene, pipe: Pipe) {
 }
 
 #[test]
-fn packets_come_out_wrapped() {
+pub fn packets_come_out_wrapped() {
     type Kind = (&'static str, fn(Packet) -> Packet);
     let kinds: [Kind; 8] = [
         ("bare ack", |p| p),
@@ -255,7 +255,7 @@ fn the_hop_limit_ends_a_packet_before_it_reaches_zero() {
 }
 
 #[test]
-fn a_packet_may_fill_the_mtu_and_no_more() {
+pub fn a_packet_may_fill_the_mtu_and_no_more() {
     with_each(|scene, pipe| {
         establish(scene, pipe);
         let headers = if scene.client.is_ipv4() { 40 } else { 60 };
@@ -292,7 +292,7 @@ fn a_packet_that_does_not_fit_opens_no_flow() {
 
 /// It is the kernel's, with our headers around it: to find the way is all that is left to do.
 #[test]
-fn with_the_next_hop_unknown_the_wrapped_packet_goes_to_the_kernel() {
+pub fn with_the_next_hop_unknown_the_wrapped_packet_goes_to_the_kernel() {
     with_each(|scene, pipe| {
         scene.rig.change_backend(0, |backend| backend.ifindex = 0);
         for (packet, event) in [
@@ -310,7 +310,7 @@ fn with_the_next_hop_unknown_the_wrapped_packet_goes_to_the_kernel() {
 }
 
 #[test]
-fn a_backend_behind_another_interface_gets_its_packets_redirected() {
+pub fn a_backend_behind_another_interface_gets_its_packets_redirected() {
     with_each(|scene, pipe| {
         scene.rig.change_backend(0, |backend| backend.ifindex = 7);
         for packet in [scene.syn(scene.client), scene.ack(scene.client)] {

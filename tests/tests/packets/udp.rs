@@ -79,7 +79,7 @@ fn becomes(scene: &mut Scene, packet: &Packet, expected: &Packet, reasons: &[Rea
 }
 
 #[test]
-fn datagrams_pass_both_ways() {
+pub fn datagrams_pass_both_ways() {
     type Kind = (&'static str, fn(Packet) -> Packet);
     let kinds: [Kind; 7] = [
         ("a few bytes", |p| p),
@@ -275,7 +275,7 @@ fn flows_of_a_dead_backend_move_at_once() {
 }
 
 #[test]
-fn without_a_backend_datagrams_are_dropped() {
+pub fn without_a_backend_datagrams_are_dropped() {
     for mode in [mode::NAT, mode::ROUTE, mode::DSR] {
         for mut scene in Scene::over_udp(mode) {
             scene.rig.change_service(0, |service| service.eligible = 0);

@@ -47,9 +47,9 @@ impl Packet {
         let mut header = Vec::new();
         header.extend(self.destination_mac);
         header.extend(self.source_mac);
-        for tag in &self.tags {
-            header.extend(ethertype::VLAN.to_be_bytes());
-            header.extend(tag.to_be_bytes());
+        for (kind, number) in &self.tags {
+            header.extend(kind.to_be_bytes());
+            header.extend(number.to_be_bytes());
         }
         let kind = match self.source {
             IpAddr::V4(_) => ethertype::IPV4,

@@ -53,7 +53,8 @@ impl Ip<'_> {
     }
 }
 
-/// The Ethernet addresses and the IP packet of a frame, with the header's checksum judged.
+/// The Ethernet addresses and the IP packet of a frame, with the header's checksum judged. Up to two
+/// VLAN tags may stand before it.
 ///
 /// # Errors
 /// What keeps the headers from being read.
@@ -61,8 +62,15 @@ pub(super) fn read<'a>(
     frame: &'a [u8],
     defects: &mut Vec<Defect>,
 ) -> Result<(Macs, Ip<'a>), Defect> {
-    let (ethernet, packet) = split(frame, ETHERNET_LEN, "ethernet header")?;
-    let ip = match be16(&ethernet[12..]) {
+    let (ethernet, mut packet) = split(frame, ETHERNET_LEN, "ethernet header")?;
+    let mut kind = be16(&ethernet[12..]);
+    for _ in 0..2 {
+        if [ethertype::VLAN, ethertype::SERVICE_VLAN].contains(&kind) {
+            let (tag, rest) = split(packet, 4, "vlan tag")?;
+            (kind, packet) = (be16(&tag[2..]), rest);
+        }
+    }
+    let ip = match kind {
         ethertype::IPV4 => read_v4(packet, defects)?,
         ethertype::IPV6 => read_v6(packet)?,
         other => return Err(Defect::NotIp(other)),
