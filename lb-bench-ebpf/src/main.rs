@@ -85,8 +85,9 @@ static STATE: Array<State> = Array::with_max_entries(1, 0);
 #[map(name = "target")]
 static TARGET: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
-/// Judge, restore, go on.
-#[xdp]
+/// Judge, restore, go on. Who tail-calls a program that takes frames of several buffers must take them
+/// too.
+#[xdp(frags)]
 pub fn rewind(ctx: XdpContext) -> u32 {
     // Few whole words are faster to restore than many bytes, so that the last few bytes of a
     // packet, which no program looks at, are left alone.
@@ -178,7 +179,7 @@ fn differs(word: u64, at: usize) -> u64 {
 }
 
 /// Swaps the MAC addresses and sends the packet back.
-#[xdp]
+#[xdp(frags)]
 pub fn baseline(ctx: XdpContext) -> u32 {
     let Some(macs) = view::<[u16; 6]>(&ctx, 0) else {
         return xdp_action::XDP_ABORTED;

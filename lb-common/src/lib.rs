@@ -67,6 +67,8 @@ pub const fn ring_position(half: u8, slot: u32) -> (u32, usize) {
 /// most 15 bytes, because the kernel keeps no more.
 pub mod names {
     pub const PROGRAM: &str = "divvy";
+    /// The same program for kernels that cannot redirect frames of several buffers.
+    pub const PROGRAM_LINEAR: &str = "divvy_linear";
     pub const SETTINGS: &str = "settings";
     pub const VIPS4: &str = "vips4";
     pub const VIPS6: &str = "vips6";

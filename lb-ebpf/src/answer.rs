@@ -1,7 +1,5 @@
 //! Answers that the balancer gives itself: resets (RFC 9293, section 3.10.7.1), within a budget.
 
-use core::hint::black_box;
-
 use aya_ebpf::{helpers::bpf_xdp_adjust_tail, programs::XdpContext};
 use lb_common::{Address, Budgeted, PROTOCOL_TCP, V4, V6, reason::Reason};
 
@@ -10,7 +8,7 @@ use crate::{
     family::Family,
     packet::{
         ETHERTYPE_IPV4_BE, ETHERTYPE_IPV6_BE, Ethernet, Frame, IpHeader as _, Ipv4, Ipv6, Segment,
-        Tcp, tcp_flag, view,
+        Tcp, frame_length, tcp_flag, view,
     },
     rewrite::{checksum, fold},
 };
@@ -44,10 +42,7 @@ fn try_reset(ctx: &XdpContext) -> Result<(), Reason> {
         }
         _ => return Err(Reason::NotIp),
     };
-    // Hidden from the optimizer, which would subtract the frame's end from a sum: the verifier
-    // allows arithmetic on that pointer only as the first operand.
-    let frame_length = black_box(ctx.data_end() - ctx.data()) as i32;
-    let excess = frame_length - length as i32;
+    let excess = frame_length(ctx) as i32 - length as i32;
     // SAFETY: the context is the one this program was started with; no view is used afterwards.
     if unsafe { bpf_xdp_adjust_tail(ctx.ctx, -excess) } != 0 {
         return Err(Reason::TableError);

@@ -35,9 +35,22 @@ mod vlan;
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
 
-#[xdp]
+/// Takes frames that lie in several buffers, as large ones do: drivers then allow a large MTU (the
+/// program's section tells, Linux 5.18).
+#[xdp(frags)]
 pub fn divvy(ctx: XdpContext) -> u32 {
-    let ctx = &ctx;
+    verdict(&ctx)
+}
+
+/// The same for kernels that cannot redirect such frames (before Linux 6.3, `xdp_do_redirect`), where
+/// they would be lost.
+#[xdp]
+pub fn divvy_linear(ctx: XdpContext) -> u32 {
+    verdict(&ctx)
+}
+
+#[inline(always)]
+fn verdict(ctx: &XdpContext) -> u32 {
     let (tags, ethertype_be) = match vlan::take_off(ctx) {
         Ok(taken) => taken,
         Err(reason) => return stats::conclude(ctx, reason),

@@ -4,6 +4,7 @@
 
 mod affinity;
 mod buckets;
+mod buffers;
 mod cpu;
 mod entry;
 mod flows;
@@ -19,10 +20,12 @@ use aya::{
     Ebpf, EbpfLoader,
     programs::{ProgramFd, TestRun as _, TestRunOptions, Xdp},
 };
-use lb_common::{PROTOCOL_TCP, names, reason::Reason, service::Settings};
+use lb_common::{PROTOCOL_TCP, reason::Reason, service::Settings};
 
+pub use buffers::in_buffers;
 pub use cpu::pin_this_thread;
 pub use entry::{Entry, Table, key_hash, now_ns};
+use lb_userspace::datapath::program_name;
 pub use lb_userspace::datapath::{Capacity, Clock};
 pub use outcome::{Outcome, Verdict};
 pub use tags::wearing;
@@ -33,9 +36,9 @@ use crate::packet::Packet;
 /// The interface that packets of a test run arrive on.
 pub const INGRESS: u32 = 1;
 
-/// The longest frame that a test run takes without fragments of the buffer: a page less headroom
-/// and the kernel's bookkeeping.
-const FRAME_MAX: usize = 4096;
+/// The longest frame that a test sends, and what comes out of it. From about 3,500 bytes on (a page less
+/// headroom and the kernel's bookkeeping) a frame lies in several buffers.
+const FRAME_MAX: usize = 16_384;
 
 /// Levels of aya-log: what is off is removed by the verifier.
 pub const LOG_NOTHING: u8 = 0;
@@ -84,7 +87,7 @@ impl Rig {
             .load(lb_userspace::datapath::OBJECT)
             .unwrap_or_else(|error| panic!("cannot create the maps (are you root?): {error:?}"));
         let program: &mut Xdp = ebpf
-            .program_mut(names::PROGRAM)
+            .program_mut(program_name())
             .expect("the object holds the program")
             .try_into()
             .expect("which is of type XDP");
@@ -162,7 +165,7 @@ impl Rig {
     /// # Panics
     /// When the kernel does not take the frame.
     pub fn fire(&self, frame: &[u8]) -> Verdict {
-        self.run(&self.worn.on(frame), &mut [0; FRAME_MAX]).0
+        self.run(&self.worn.on(frame), &mut [0; 4_096]).0
     }
 
     fn run(&self, frame: &[u8], out: &mut [u8]) -> (Verdict, usize) {
@@ -171,6 +174,7 @@ impl Rig {
             .test_run(TestRunOptions {
                 data_in: Some(frame),
                 data_out: Some(out),
+                ctx_in: buffers::context(frame).as_deref(),
                 ..TestRunOptions::default()
             })
             .unwrap_or_else(|error| panic!("a frame of {} bytes: {error}", frame.len()));
@@ -192,7 +196,7 @@ impl Rig {
 
     fn program(&self) -> &Xdp {
         self.ebpf
-            .program(names::PROGRAM)
+            .program(program_name())
             .expect("the object holds the program")
             .try_into()
             .expect("which is of type XDP")

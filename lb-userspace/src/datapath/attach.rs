@@ -10,7 +10,7 @@ use aya::programs::{
 };
 use tracing::{info, warn};
 
-use super::{Datapath, error::DatapathError, pins, program_mut, sys};
+use super::{Datapath, error::DatapathError, frags::program_name, pins, program_mut, sys};
 
 /// Where in the network stack the program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +124,7 @@ impl Datapath {
         let pinned = PinnedLink::from_pin(&path).map_err(|error| failed(error.to_string()))?;
         let link =
             XdpLink::try_from(FdLink::from(pinned)).map_err(|error| failed(error.to_string()))?;
-        let program = program_mut(&mut self.ebpf, lb_common::names::PROGRAM);
+        let program = program_mut(&mut self.ebpf, program_name());
         let id = program
             .attach_to_link(link)
             .map_err(|error| failed(reason(&error)))?;
@@ -151,7 +151,7 @@ impl Datapath {
             reason,
             hint,
         };
-        let program = program_mut(&mut self.ebpf, lb_common::names::PROGRAM);
+        let program = program_mut(&mut self.ebpf, program_name());
         let program = program.fd().map_err(|error| failed(reason(&error), ""))?;
         // Not by aya: where the kernel refuses a link it attaches by netlink instead, and such a
         // program stays when the process ends.

@@ -5,6 +5,7 @@ mod attach;
 mod clock;
 mod error;
 mod flows;
+mod frags;
 mod log;
 mod pins;
 mod rings;
@@ -34,6 +35,7 @@ pub use self::{
     clock::Clock,
     error::DatapathError,
     flows::{FlowRecord, FlowTables},
+    frags::program_name,
     sweep::{Report, Sweeper},
 };
 use self::{pins::Pins, store::Store};
@@ -137,7 +139,7 @@ impl Datapath {
         program_mut(&mut ebpf, names::SWEEP)
             .load()
             .map_err(error::while_verifying)?;
-        let program = program_mut(&mut ebpf, names::PROGRAM);
+        let program = program_mut(&mut ebpf, program_name());
         program.load().map_err(error::while_verifying)?;
         if let Ok(info) = program.info() {
             debug!(

@@ -22,6 +22,7 @@ mod each_mode_carries;
 mod far_ends_are_strict;
 mod far_ends_take_tunnels;
 mod generic_mode_works_and_is_reported;
+mod jumbo_frames_pass;
 mod lab_carries_packets;
 mod least_conn_spares_a_slow_backend;
 mod modes_page_prepares_backends;

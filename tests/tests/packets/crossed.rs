@@ -124,11 +124,14 @@ fn is(frame: Vec<u8>, expected: &Packet) {
 #[test]
 pub fn segments_are_translated_both_ways() {
     type Kind = (&'static str, usize, fn(Packet) -> Packet);
-    let kinds: [Kind; 5] = [
+    let kinds: [Kind; 6] = [
         ("bare ack", 0, |p| p),
         ("data of odd length", 3, |p| p.payload(b"odd")),
         ("more than may be fragmented", 1_400, |p| {
             p.payload(&[0x5a; 1_400])
+        }),
+        ("more than one buffer holds", 8_900, |p| {
+            p.payload(&[0x5a; 8_900])
         }),
         ("options", 0, |p| p.options(&TcpOption::of_data())),
         ("traffic class", 0, |p| p.tos(0xb9)),
@@ -162,7 +165,7 @@ pub fn segments_are_translated_both_ways() {
         let stats = crossing.scene.rig.stats(0);
         assert_eq!(
             (stats.flows, stats.packets_in, stats.packets_out),
-            (1, 7, 6)
+            (1, 8, 7)
         );
     }
 }

@@ -12,6 +12,7 @@ mod established;
 mod fragments;
 mod full_tables;
 mod handshake;
+mod jumbo;
 mod loads;
 mod new_flows;
 mod not_ours;

@@ -274,6 +274,30 @@ pub fn a_packet_may_fill_the_mtu_and_no_more() {
     });
 }
 
+/// A frame of several buffers, on a way of jumbo frames.
+#[test]
+fn a_large_packet_is_wrapped_where_the_way_is_wide() {
+    with_each(|scene, pipe| {
+        establish(scene, pipe);
+        let mtu = 9_000;
+        scene.rig.tunnel(
+            0,
+            Tunnel {
+                mtu,
+                ..pipe.tunnel()
+            },
+        );
+        let headers = if scene.client.is_ipv4() { 40 } else { 60 };
+        let room = (mtu - pipe.overhead() - headers) as usize;
+        for bytes in [3_400, 3_500, 4_096, room] {
+            let packet = scene.ack(scene.client).payload(&vec![7; bytes]);
+            wraps(scene, pipe, packet, &[]);
+        }
+        let packet = scene.ack(scene.client).payload(&vec![7; room + 1]);
+        scene.rig.send(&packet).dropped(Reason::TooBig);
+    });
+}
+
 #[test]
 fn a_packet_that_does_not_fit_opens_no_flow() {
     with_each(|scene, pipe| {
