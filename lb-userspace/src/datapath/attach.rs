@@ -10,7 +10,10 @@ use aya::programs::{
 };
 use tracing::{info, warn};
 
-use super::{Datapath, error::DatapathError, frags::program_name, pins, program_mut, sys};
+use super::{
+    Datapath, device::Device, error::DatapathError, frags::program_name, judge::judge, pins,
+    program_mut, sys,
+};
 
 /// Where in the network stack the program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +122,7 @@ impl Datapath {
             interface: interface.to_owned(),
             mode: mode.name(),
             reason,
-            hint: "",
+            hint: String::new(),
         };
         let pinned = PinnedLink::from_pin(&path).map_err(|error| failed(error.to_string()))?;
         let link =
@@ -145,14 +148,15 @@ impl Datapath {
         ifindex: u32,
         mode: Mode,
     ) -> Result<(), DatapathError> {
-        let failed = |reason: String, hint: &'static str| DatapathError::Attach {
+        let failed = |(reason, hint): (String, String)| DatapathError::Attach {
             interface: interface.to_owned(),
             mode: mode.name(),
             reason,
             hint,
         };
+        let broken = |reason: String| failed((reason, String::new()));
         let program = program_mut(&mut self.ebpf, program_name());
-        let program = program.fd().map_err(|error| failed(reason(&error), ""))?;
+        let program = program.fd().map_err(|error| broken(reason(&error)))?;
         // Not by aya: where the kernel refuses a link it attaches by netlink instead, and such a
         // program stays when the process ends.
         let link =
@@ -162,23 +166,14 @@ impl Datapath {
                         interface: interface.to_owned(),
                         mode: mode.name(),
                     },
-                    Some(libc::EOPNOTSUPP) => failed(
-                        "the driver does not support it".to_owned(),
-                        "; use `xdp: generic`",
-                    ),
                     Some(libc::EPERM) => DatapathError::NotPermitted,
-                    Some(libc::EINVAL | libc::ERANGE) => failed(
-                        error.to_string(),
-                        "; an MTU above one page, large receive offload or a kernel before 5.9 may \
-                     prevent it",
-                    ),
-                    _ => failed(error.to_string(), "; the kernel's log (dmesg) may say more"),
+                    _ => failed(judge(interface, &error, &Device::look_at(interface))),
                 }
             })?;
         let path = self.pins.link(interface);
         sys::pin(link.as_fd(), &path)
-            .map_err(|error| failed(format!("it cannot be pinned: {error}"), ""))?;
-        let link = PinnedLink::from_pin(&path).map_err(|error| failed(error.to_string(), ""))?;
+            .map_err(|error| broken(format!("it cannot be pinned: {error}")))?;
+        let link = PinnedLink::from_pin(&path).map_err(|error| broken(error.to_string()))?;
         self.remember(interface, ifindex, mode, link);
         Ok(())
     }

@@ -74,7 +74,7 @@ pub enum DatapathError {
         interface: String,
         mode: &'static str,
         reason: String,
-        hint: &'static str,
+        hint: String,
     },
     #[error(
         "no memory for the table {map}; lower `limits` in the configuration, or give the host more"

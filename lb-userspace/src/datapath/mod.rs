@@ -3,9 +3,11 @@
 
 mod attach;
 mod clock;
+mod device;
 mod error;
 mod flows;
 mod frags;
+mod judge;
 mod log;
 mod pins;
 mod rings;
