@@ -11,6 +11,7 @@
 pub mod affinity;
 pub mod backend;
 pub mod flow;
+pub mod fragment;
 pub mod hash;
 pub mod load;
 pub mod reason;
@@ -19,7 +20,7 @@ pub mod sources;
 pub mod table;
 
 /// Version of everything that is pinned. It names the folder of the pins (`bpf/v<layout>`).
-pub const LAYOUT_VERSION: u32 = 5;
+pub const LAYOUT_VERSION: u32 = 6;
 
 /// Most backends over all services together: the length of the maps `backends` and
 /// `backend_stats`.
@@ -33,7 +34,8 @@ pub const MAX_VIP_PREFIXES: u32 = 16_384;
 /// Lengths of the maps `vips4` and `vips6`, and of `vip_ranges4` and `vip_ranges6`: what replaces all
 /// that is there has room before that is removed.
 pub const VIP_SLOTS: u32 = 2 * MAX_VIPS;
-pub const VIP_PREFIX_SLOTS: u32 = 2 * MAX_VIP_PREFIXES;
+/// The second also has room for the addresses of all vips.
+pub const VIP_PREFIX_SLOTS: u32 = 2 * (MAX_VIP_PREFIXES + MAX_VIP_PREFIXES + MAX_VIPS);
 /// Most source addresses for mode `nat`, over both families.
 pub const MAX_SNAT: u32 = 256;
 
@@ -83,6 +85,8 @@ pub mod names {
     pub const SOURCES6: &str = "sources6";
     pub const AFFINITY4: &str = "affinity4";
     pub const AFFINITY6: &str = "affinity6";
+    pub const FRAGMENTS4: &str = "fragments4";
+    pub const FRAGMENTS6: &str = "fragments6";
     pub const FLOW_HEADS4: &str = "flow_heads4";
     pub const FLOW_HEADS6: &str = "flow_heads6";
     pub const FLOWS4: &str = "flows4";
@@ -104,7 +108,7 @@ pub mod names {
     pub const TICK_NS: &str = "TICK_NS";
 
     /// Every pinned map.
-    pub const MAPS: [&str; 24] = [
+    pub const MAPS: [&str; 26] = [
         SETTINGS,
         VIPS4,
         VIPS6,
@@ -119,6 +123,8 @@ pub mod names {
         SOURCES6,
         AFFINITY4,
         AFFINITY6,
+        FRAGMENTS4,
+        FRAGMENTS6,
         FLOW_HEADS4,
         FLOW_HEADS6,
         FLOWS4,
@@ -340,6 +346,9 @@ pod!(
     flow::FlowKey<V6>,
     flow::Flow<V4>,
     flow::Flow<V6>,
+    fragment::Datagram<V4>,
+    fragment::Datagram<V6>,
+    fragment::First,
     load::Load,
     load::Turn,
     service::PortKey<V4>,

@@ -58,7 +58,7 @@ reasons! {
     Truncated = "truncated", Pass;
     /// For no vip and of no flow.
     NotOurs = "not_ours", Pass;
-    /// A fragment that is not the first: it has no ports to go by.
+    /// A fragment that is not the first, of no datagram for a vip that is known: it has no ports to go by.
     LaterFragment = "later_fragment", Pass;
     /// Rewritten, but the next hop is unknown: the kernel resolves it and forwards.
     NextHopUnknown = "next_hop_unknown", Pass;
@@ -67,8 +67,15 @@ reasons! {
     TtlExpired = "ttl_expired", Drop;
     /// The lists of the service do not let this source open flows.
     SourceDenied = "source_denied", Drop;
-    /// The first fragment of a datagram for a vip.
-    Fragment = "fragment", Drop;
+    /// For a vip, with a source route among its IPv4 options.
+    SourceRouted = "source_routed", Drop;
+    /// A first fragment for a vip that lacks part of its transport header, or a later one that overlaps
+    /// the first.
+    BadFragment = "bad_fragment", Drop;
+    /// A later fragment for a vip whose first was not seen or not forwarded.
+    FragmentUnknown = "fragment_unknown", Drop;
+    /// A fragment for a backend of the other address family, or from one.
+    FragmentCrossed = "fragment_crossed", Drop;
     /// Mode `dsr`: the backend's MAC address is unknown, and the kernel cannot forward it there.
     BackendUnresolved = "backend_unresolved", Drop;
     /// Larger than the way to the backend carries once it is wrapped.

@@ -38,7 +38,7 @@ impl<A> PortKey<A> {
 }
 
 /// A key of `vip_ranges4` and `vip_ranges6`: ports of a vip whose numbers begin alike; the value is
-/// the service's index. It begins with the length, as `struct bpf_lpm_trie_key` does. 12 bytes for
+/// the service's index. Each vip's address has an entry of its own besides ([`Self::of_address`]). It begins with the length, as `struct bpf_lpm_trie_key` does. 12 bytes for
 /// IPv4, 24 for IPv6.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,6 +49,34 @@ pub struct PortPrefix<A> {
 }
 const _: () = assert!(size_of::<PortPrefix<crate::V4>>() == 12);
 const _: () = assert!(size_of::<PortPrefix<crate::V6>>() == 24);
+
+impl<A> PortKey<A> {
+    /// What stands for an address itself, whatever its protocols and ports.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_address(address: A) -> Self {
+        Self {
+            address,
+            protocol: 0,
+            pad: 0,
+            port_be: 0,
+        }
+    }
+}
+
+impl<A> PortPrefix<A> {
+    /// The entry of an address that some vip has, one port or many; its value is [`NO_SERVICE`].
+    #[must_use]
+    pub const fn of_address(address: A) -> Self {
+        Self {
+            bits: PortKey::<A>::BITS,
+            key: PortKey::of_address(address),
+        }
+    }
+}
+
+/// The value of an address's own entry.
+pub const NO_SERVICE: u32 = u32::MAX;
 
 /// One service.
 #[repr(C)]

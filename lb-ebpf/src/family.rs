@@ -1,6 +1,7 @@
 //! The two address families: each has headers and maps of its own size, and one path serves both.
 
 use aya_ebpf::{
+    bindings::bpf_fib_lookup as FibLookup,
     maps::{HashMap, LpmTrie, LruHashMap},
     programs::XdpContext,
 };
@@ -9,6 +10,7 @@ use lb_common::{
     affinity::{Client, Remembered},
     backend::Backend,
     flow::FlowKey,
+    fragment::{Datagram, First},
     reason::Reason,
     service::{PortKey, Service, VipKey},
     sources::Source,
@@ -19,8 +21,9 @@ use lb_common::{
 use crate::{
     affinity,
     flow::Copies,
+    fragment::{fragment_first4, fragment_first6},
     maps,
-    packet::{Frame, IpHeader, Ipv4, Ipv6, Segment, Transport},
+    packet::{Fragment, Frame, IpHeader, Ipv4, Ipv6, Segment, Transport},
     select::Draft,
 };
 
@@ -40,6 +43,17 @@ pub trait Family: Sized + 'static {
     /// Which backend a client was given last, and the bits of its address that count.
     fn clients() -> &'static LruHashMap<Client<Self::Address>, Remembered>;
     fn client_bits(service: &Service) -> u8;
+    /// Which datagrams' first fragments were seen.
+    fn fragments() -> &'static LruHashMap<Datagram<Self::Address>, First>;
+    /// Reads the headers of a fragment; see [`Fragment::read`].
+    fn read_fragment(
+        ctx: &XdpContext,
+        fragment: &mut Fragment<Self::Address>,
+    ) -> Result<(), Reason>;
+    /// See [`crate::fragment::first`].
+    fn note_first(ctx: &XdpContext, ports: u64);
+    /// Fills in, for the kernel's routing tables, from where to where a datagram goes.
+    fn ask_route(request: &mut FibLookup, datagram: &Datagram<Self::Address>);
     /// See [`affinity::backend_of_client`].
     fn backend_of_client(ctx: &XdpContext, service_idx: u32, opens: bool) -> u64;
     /// Head and entries of the flow table's bucket with this index.
@@ -54,6 +68,8 @@ pub trait Family: Sized + 'static {
     fn swept_key() -> Option<*mut FlowKey<Self::Address>>;
     /// This CPU's scratch for a new flow.
     fn draft() -> Option<*mut Draft<Self::Address>>;
+    /// This CPU's scratch for a fragment.
+    fn fragment() -> Option<*mut Fragment<Self::Address>>;
 }
 
 /// IPv4.
@@ -89,6 +105,29 @@ impl Family for Inet {
     #[inline(always)]
     fn clients() -> &'static LruHashMap<Client<V4>, Remembered> {
         &maps::AFFINITY4
+    }
+
+    #[inline(always)]
+    fn fragments() -> &'static LruHashMap<Datagram<V4>, First> {
+        &maps::FRAGMENTS4
+    }
+
+    #[inline(always)]
+    fn read_fragment(ctx: &XdpContext, fragment: &mut Fragment<V4>) -> Result<(), Reason> {
+        fragment.read(ctx)
+    }
+
+    #[inline(always)]
+    fn note_first(ctx: &XdpContext, ports: u64) {
+        fragment_first4(ctx.ctx, ports);
+    }
+
+    #[inline(always)]
+    fn ask_route(request: &mut FibLookup, datagram: &Datagram<V4>) {
+        const AF_INET: u8 = 2;
+        request.family = AF_INET;
+        request.__bindgen_anon_3.ipv4_src = datagram.source[0];
+        request.__bindgen_anon_4.ipv4_dst = datagram.destination[0];
     }
 
     #[inline(always)]
@@ -135,6 +174,11 @@ impl Family for Inet {
     fn draft() -> Option<*mut Draft<V4>> {
         maps::DRAFT4.get_ptr_mut(0)
     }
+
+    #[inline(always)]
+    fn fragment() -> Option<*mut Fragment<V4>> {
+        maps::FRAGMENT4.get_ptr_mut(0)
+    }
 }
 
 impl Family for Inet6 {
@@ -165,6 +209,29 @@ impl Family for Inet6 {
     #[inline(always)]
     fn clients() -> &'static LruHashMap<Client<V6>, Remembered> {
         &maps::AFFINITY6
+    }
+
+    #[inline(always)]
+    fn fragments() -> &'static LruHashMap<Datagram<V6>, First> {
+        &maps::FRAGMENTS6
+    }
+
+    #[inline(always)]
+    fn read_fragment(ctx: &XdpContext, fragment: &mut Fragment<V6>) -> Result<(), Reason> {
+        fragment.read(ctx)
+    }
+
+    #[inline(always)]
+    fn note_first(ctx: &XdpContext, ports: u64) {
+        fragment_first6(ctx.ctx, ports);
+    }
+
+    #[inline(always)]
+    fn ask_route(request: &mut FibLookup, datagram: &Datagram<V6>) {
+        const AF_INET6: u8 = 10;
+        request.family = AF_INET6;
+        request.__bindgen_anon_3.ipv6_src = datagram.source.copied();
+        request.__bindgen_anon_4.ipv6_dst = datagram.destination.copied();
     }
 
     #[inline(always)]
@@ -210,5 +277,10 @@ impl Family for Inet6 {
     #[inline(always)]
     fn draft() -> Option<*mut Draft<V6>> {
         maps::DRAFT6.get_ptr_mut(0)
+    }
+
+    #[inline(always)]
+    fn fragment() -> Option<*mut Fragment<V6>> {
+        maps::FRAGMENT6.get_ptr_mut(0)
     }
 }

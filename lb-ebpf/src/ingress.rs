@@ -18,7 +18,7 @@ use crate::{
     clock::now_ns,
     family::{Family, Inet, Inet6},
     flow::{self, Found, Life, Progress},
-    forward, maps,
+    forward, fragment, maps,
     packet::{ETHERTYPE_IPV4_BE, ETHERTYPE_IPV6_BE, Frame, IpHeader as _, Segment, Tcp, Udp},
     rewrite::{self, Readdress},
     select, sources, stats,
@@ -47,8 +47,14 @@ pub fn handle(ctx: &XdpContext, ethertype_be: u16) -> Result<u32, Reason> {
 /// TCP is asked for first, so that it pays nothing for UDP.
 #[inline(always)]
 fn over<F: Translate + Table>(ctx: &XdpContext) -> Result<u32, Reason> {
-    match way::<F, Tcp>(ctx) {
+    let done = match way::<F, Tcp>(ctx) {
         Err(Reason::OtherProtocol) => way::<F, Udp>(ctx),
+        done => done,
+    };
+    match done {
+        Err(Reason::LaterFragment) => fragment::later::<F>(ctx),
+        Err(Reason::Truncated) => Err(fragment::tiny::<F>(ctx)),
+        Err(Reason::SourceRouted) => Err(fragment::refuse_source_route::<F>(ctx)),
         done => done,
     }
 }
@@ -89,6 +95,9 @@ fn in_memory<A>(key: &FlowKey<A>) -> &FlowKey<A> {
 #[inline(never)]
 fn known<F: Readdress + Table, T: Life>(ctx: &XdpContext) -> Result<u32, Reason> {
     let mut segment = F::segment::<T>(Frame::new(ctx)?)?;
+    if segment.fragment {
+        fragment::first(ctx, &segment);
+    }
     let settings = maps::SETTINGS.get(0).ok_or(Reason::TableError)?;
     let key = &segment.key();
     if !select::can_be_ours(settings, key) {
@@ -103,9 +112,6 @@ fn known<F: Readdress + Table, T: Life>(ctx: &XdpContext) -> Result<u32, Reason>
         }
         return may_open(settings, &segment, key, key_hash);
     };
-    if segment.fragment {
-        return Err(Reason::Fragment);
-    }
     if found.is_special() {
         if !found.is_one_way() {
             return Ok(CROSSED);
@@ -135,9 +141,6 @@ fn may_open<F: Family, T: Life>(
     key_hash: u64,
 ) -> Result<u32, Reason> {
     let service_idx = select::service::<F>(settings, key).ok_or(Reason::NotOurs)?;
-    if segment.fragment {
-        return Err(Reason::Fragment);
-    }
     let service = maps::SERVICES.get(service_idx).ok_or(Reason::TableError)?;
     if sources::deny::<F>(service_idx, service, &key.source) {
         return Err(Reason::SourceDenied);
@@ -217,9 +220,6 @@ fn known_crossed<F: Translate, T: Life>(ctx: &XdpContext) -> Result<u32, Reason>
     };
     if found.entry.flags & flag::CROSSED == 0 {
         return Ok(UNKNOWN);
-    }
-    if segment.fragment {
-        return Err(Reason::Fragment);
     }
     let backend_idx = found.entry.backend_idx;
     let backend = maps::BACKENDS.get(backend_idx).ok_or(Reason::TableError)?;

@@ -18,6 +18,7 @@ mod clock;
 mod family;
 mod flow;
 mod forward;
+mod fragment;
 mod ingress;
 mod load;
 mod maps;

@@ -12,6 +12,7 @@ use lb_common::{
     affinity::{Client, MAX_CLIENTS, Remembered},
     backend::{Backend, BackendStats, Tunnel},
     flow::FlowKey,
+    fragment::{Datagram, First, MAX_DATAGRAMS},
     load::{Load, Turn},
     reason::REASON_SLOTS,
     service::{PortKey, Service, Settings, VipKey},
@@ -19,7 +20,7 @@ use lb_common::{
     table::{Entries, Head, buckets},
 };
 
-use crate::{flow::Copies, select::Draft};
+use crate::{flow::Copies, packet::Fragment, select::Draft};
 
 const FLOW_BUCKETS: usize = buckets(262_144, 65_536) as usize;
 
@@ -64,6 +65,12 @@ pub static AFFINITY4: LruHashMap<Client<V4>, Remembered> =
 #[map(name = "affinity6")]
 pub static AFFINITY6: LruHashMap<Client<V6>, Remembered> =
     LruHashMap::with_max_entries(MAX_CLIENTS, 0);
+#[map(name = "fragments4")]
+pub static FRAGMENTS4: LruHashMap<Datagram<V4>, First> =
+    LruHashMap::with_max_entries(MAX_DATAGRAMS, 0);
+#[map(name = "fragments6")]
+pub static FRAGMENTS6: LruHashMap<Datagram<V6>, First> =
+    LruHashMap::with_max_entries(MAX_DATAGRAMS, 0);
 
 /// Heads are made with type information, by which the kernel finds the lock in each.
 #[btf_map(name = "flow_heads4")]
@@ -96,7 +103,7 @@ pub static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(REASON_SLOT
 pub static BUDGETS: PerCpuArray<Budget> = PerCpuArray::with_max_entries(Budgeted::COUNT, 0);
 
 /// Scratch, which holds nothing between two packets and is not pinned: for half-open entries that
-/// are copied out, for the key of a swept one, and for a new flow.
+/// are copied out, for the key of a swept one, for a new flow, and for a fragment.
 #[map(name = "copies4")]
 pub static COPIES4: PerCpuArray<Copies<V4>> = PerCpuArray::with_max_entries(1, 0);
 #[map(name = "copies6")]
@@ -109,3 +116,10 @@ pub static SWEPT_KEY6: PerCpuArray<FlowKey<V6>> = PerCpuArray::with_max_entries(
 pub static DRAFT4: PerCpuArray<Draft<V4>> = PerCpuArray::with_max_entries(1, 0);
 #[map(name = "draft6")]
 pub static DRAFT6: PerCpuArray<Draft<V6>> = PerCpuArray::with_max_entries(1, 0);
+/// For a place in a header's options.
+#[map(name = "place")]
+pub static PLACE: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
+#[map(name = "fragment4")]
+pub static FRAGMENT4: PerCpuArray<Fragment<V4>> = PerCpuArray::with_max_entries(1, 0);
+#[map(name = "fragment6")]
+pub static FRAGMENT6: PerCpuArray<Fragment<V6>> = PerCpuArray::with_max_entries(1, 0);

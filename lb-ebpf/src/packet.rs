@@ -6,6 +6,8 @@
 //! arm64), and reading bytes instead would triple the loads of an IPv6 address.
 
 mod extension;
+mod fragment;
+mod options;
 mod transport;
 
 use core::{hint::cold_path, marker::PhantomData};
@@ -13,15 +15,22 @@ use core::{hint::cold_path, marker::PhantomData};
 use aya_ebpf::{helpers::bpf_xdp_get_buff_len, programs::XdpContext};
 use lb_common::{Address, V4, V6, flow::FlowKey, reason::Reason};
 
-pub use self::transport::{Tcp, Transport, Udp, tcp_flag};
+pub use self::{
+    fragment::{Fragment, rest},
+    transport::{Tcp, Transport, Udp, tcp_flag},
+};
 use crate::family::{Family, Inet, Inet6};
 
 pub const ETHERTYPE_IPV4_BE: u16 = 0x0800_u16.to_be();
 pub const ETHERTYPE_IPV6_BE: u16 = 0x86dd_u16.to_be();
 
+/// IPv4: version, and the length of a header without options in words.
+const PLAIN4: u8 = 0x45;
+
 /// IPv4: "more fragments" and the offset (RFC 791, section 3.1).
 const FRAGMENT_MASK_BE: u16 = 0x3fff_u16.to_be();
 const FRAGMENT_OFFSET_MASK_BE: u16 = 0x1fff_u16.to_be();
+
 #[repr(C)]
 pub struct Ethernet {
     pub destination: [u8; 6],
@@ -59,6 +68,13 @@ pub struct Gue {
     pub version_control_length: u8,
     pub protocol: u8,
     pub flags_be: u16,
+}
+
+impl Ipv4 {
+    #[inline(always)]
+    pub fn is_later_fragment(&self) -> bool {
+        self.fragment_be & FRAGMENT_OFFSET_MASK_BE != 0
+    }
 }
 
 /// What the path needs of an IP header, whichever its version.
@@ -122,7 +138,7 @@ pub struct Segment<'a, F: Family, T> {
     pub transport_length: u32,
     /// Bytes behind the transport header, by the length fields.
     pub payload: u32,
-    /// It is the first fragment of its datagram.
+    /// It is the first of several fragments.
     pub fragment: bool,
     /// Bytes of the frame.
     pub frame_length: usize,
@@ -142,23 +158,33 @@ impl<'a> Frame<'a> {
     #[inline(always)]
     pub fn ipv4<T: Transport>(self) -> Result<Segment<'a, Inet, T>, Reason> {
         let ip: &mut Ipv4 = view(self.ctx, size_of::<Ethernet>())?;
-        let header_length = (ip.version_ihl & 0x0f) as usize * 4;
-        if ip.version_ihl >> 4 != 4 || header_length < size_of::<Ipv4>() {
-            return Err(Reason::Truncated);
+        if ip.version_ihl != PLAIN4 {
+            if ip.version_ihl >> 4 != 4 || ip.version_ihl & 0x0f < PLAIN4 & 0x0f {
+                return Err(Reason::Truncated);
+            }
+            if options::are_source_route(self.ctx) {
+                return Err(Reason::SourceRouted);
+            }
         }
+        // SAFETY: a byte within the frame. Read again, so that the verifier does not look at all that
+        // follows once for this header length and once for the others.
+        let version_ihl = unsafe { (&raw const ip.version_ihl).read_volatile() };
+        let header_length = (version_ihl & 0x0f) as usize * 4;
         if ip.protocol != T::PROTOCOL {
             return Err(Reason::OtherProtocol);
         }
-        if ip.fragment_be & FRAGMENT_OFFSET_MASK_BE != 0 {
+        if ip.is_later_fragment() {
             return Err(Reason::LaterFragment);
         }
         let transport: &mut T = view(self.ctx, size_of::<Ethernet>() + header_length)?;
         let ip_length = u16::from_be(ip.total_length_be) as u32;
         let frame_length = length_around(self.ctx, ip_length)?;
+        let fragment = ip.fragment_be & FRAGMENT_MASK_BE != 0;
+        let before = header_length as u32;
         Ok(Segment {
-            payload: payload(transport, header_length as u32, ip_length)?,
-            transport_length: ip_length - header_length as u32,
-            fragment: ip.fragment_be & FRAGMENT_MASK_BE != 0,
+            payload: payload(transport, before, ip_length, fragment)?,
+            transport_length: ip_length - before,
+            fragment,
             frame_length,
             ethernet: self.ethernet,
             ip,
@@ -184,9 +210,10 @@ impl<'a> Frame<'a> {
         let transport: &mut T = view(self.ctx, size_of::<Ethernet>() + before)?;
         let ip_length = size_of::<Ipv6>() as u32 + u16::from_be(ip.payload_length_be) as u32;
         let frame_length = length_around(self.ctx, ip_length)?;
+        let before = before as u32;
         Ok(Segment {
-            payload: payload(transport, before as u32, ip_length)?,
-            transport_length: ip_length - before as u32,
+            payload: payload(transport, before, ip_length, fragment)?,
+            transport_length: ip_length - before,
             fragment,
             frame_length,
             ethernet: self.ethernet,
@@ -278,12 +305,17 @@ pub fn frame_length(ctx: &XdpContext) -> usize {
 
 /// Bytes of payload. The lengths that IP and transport announce must fit each other.
 #[inline(always)]
-fn payload<T: Transport>(transport: &T, before: u32, ip_length: u32) -> Result<u32, Reason> {
+fn payload<T: Transport>(
+    transport: &T,
+    before: u32,
+    ip_length: u32,
+    fragment: bool,
+) -> Result<u32, Reason> {
     if before > ip_length {
         return Err(Reason::Truncated);
     }
     transport
-        .payload(ip_length - before)
+        .payload(ip_length - before, fragment)
         .ok_or(Reason::Truncated)
 }
 

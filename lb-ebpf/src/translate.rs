@@ -176,6 +176,9 @@ pub fn can_be<F: Family, T: Transport>(segment: &Segment<'_, F, T>) -> Result<()
     if segment.ip.hop_limit() <= 1 {
         return Err(Reason::TtlExpired);
     }
+    if segment.fragment {
+        return Err(Reason::FragmentCrossed);
+    }
     if !segment.transport.has_checksum() {
         return Err(Reason::NoChecksum);
     }

@@ -19,6 +19,7 @@ mod backend;
 mod body;
 mod cleanup;
 mod config;
+mod datagrams;
 mod divvy;
 mod dns;
 mod echo;
@@ -49,6 +50,7 @@ pub use self::{
     backend::Backend,
     body::{Digest, ten_megabytes},
     config::Config,
+    datagrams::DatagramEcho,
     divvy::{Divvy, METRICS, WITHOUT_RIGHTS},
     dns::{Answers, DNS_PORT, Dns, IN_FLIGHT, Questions},
     echo::{EchoServer, Manner},

@@ -8,6 +8,7 @@ mod buffers;
 mod cpu;
 mod entry;
 mod flows;
+mod fragments;
 mod loads;
 mod outcome;
 mod sources;

@@ -15,6 +15,7 @@ const DESTINATION_OPTIONS: u8 = 60;
 
 /// IPv6: the offset without the reserved bits and the M flag (RFC 8200, section 4.5).
 const FRAGMENT_OFFSET_MASK6_BE: u16 = 0xfff8_u16.to_be();
+const MORE_FRAGMENTS6_BE: u16 = 1_u16.to_be();
 
 #[repr(C)]
 struct ExtensionHeader {
@@ -35,7 +36,8 @@ impl ExtensionHeader {
 }
 
 /// Bytes of extension headers before the header of this protocol, and whether a fragment header is among
-/// them: then this is the first fragment.
+/// them that announces more: then this is the first fragment. One that is all of its datagram (RFC 6946)
+/// is a packet like any other.
 #[inline(always)]
 pub fn walk(ctx: &XdpContext, protocol: u8) -> Result<(usize, bool), Reason> {
     match extension_walk(ctx.ctx, protocol as u64) {
@@ -46,6 +48,12 @@ pub fn walk(ctx: &XdpContext, protocol: u8) -> Result<(usize, bool), Reason> {
         // Bounded anew, as the verifier needs it of what a global function returns.
         found => Ok(((found & LENGTH_MASK) as usize, found & FRAGMENT_FOUND != 0)),
     }
+}
+
+/// Bytes of extension headers before the fragment header.
+#[inline(always)]
+pub fn before_fragment(ctx: &XdpContext) -> Result<usize, Reason> {
+    walk(ctx, FRAGMENT).map(|(length, _)| length)
 }
 
 /// More than the headers that are walked can be long, each at most 2,048 bytes.
@@ -87,12 +95,14 @@ fn try_walk(ctx: &XdpContext, protocol: u8) -> Result<u64, Reason> {
                 next = header.next_header;
                 length += (header.length as usize + 1) * 8;
             }
-            FRAGMENT => {
+            FRAGMENT if protocol != FRAGMENT => {
                 let header: &ExtensionHeader = view(ctx, first + length)?;
                 if header.fragment_be & FRAGMENT_OFFSET_MASK6_BE != 0 {
                     return Err(Reason::LaterFragment);
                 }
-                fragment = FRAGMENT_FOUND;
+                if header.fragment_be & MORE_FRAGMENTS6_BE != 0 {
+                    fragment = FRAGMENT_FOUND;
+                }
                 next = header.next_header;
                 length += 8;
             }

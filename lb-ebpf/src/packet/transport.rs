@@ -1,5 +1,7 @@
 //! The transport protocols that are balanced.
 
+use core::hint::black_box;
+
 use lb_common::{PROTOCOL_TCP, PROTOCOL_UDP};
 
 use crate::rewrite::Difference;
@@ -47,6 +49,9 @@ pub struct Udp {
     pub checksum_be: u16,
 }
 
+/// What a later fragment has instead: nothing.
+pub struct Rest;
+
 /// What the path needs of a transport header.
 pub trait Transport: Sized + 'static {
     /// IP protocol number.
@@ -57,9 +62,9 @@ pub trait Transport: Sized + 'static {
     fn rewrite(&mut self, source_port_be: u16, destination_port_be: u16, addresses: Difference);
     /// It has a checksum, as over IPv6 it must.
     fn has_checksum(&self) -> bool;
-    /// Bytes behind the header, where so many follow the IP header. `None`: the lengths contradict
-    /// one another.
-    fn payload(&self, length: u32) -> Option<u32>;
+    /// Bytes behind the header, where so many follow the IP header; of a first fragment
+    /// (`fragment`), those that are in it. `None`: the lengths contradict one another.
+    fn payload(&self, length: u32, fragment: bool) -> Option<u32>;
 }
 
 /// Writes a port, and adds the change to a difference of checksums.
@@ -100,7 +105,7 @@ impl Transport for Tcp {
     }
 
     #[inline(always)]
-    fn payload(&self, length: u32) -> Option<u32> {
+    fn payload(&self, length: u32, _fragment: bool) -> Option<u32> {
         let header = (self.data_offset >> 4) as u32 * 4;
         if header < size_of::<Self>() as u32 || header > length {
             return None;
@@ -144,11 +149,48 @@ impl Transport for Udp {
 
     /// Bytes behind the datagram belong to nobody (RFC 768 does not forbid them).
     #[inline(always)]
-    fn payload(&self, length: u32) -> Option<u32> {
+    fn payload(&self, length: u32, fragment: bool) -> Option<u32> {
         let announced = u16::from_be(self.length_be) as u32;
-        if announced < size_of::<Self>() as u32 || announced > length {
+        if announced < size_of::<Self>() as u32 {
             return None;
         }
+        if announced > length {
+            // The others carry what is missing. Hidden from the optimizer, which would have every packet
+            // compute this beforehand.
+            return if black_box(fragment) {
+                length.checked_sub(size_of::<Self>() as u32)
+            } else {
+                None
+            };
+        }
         Some(announced - size_of::<Self>() as u32)
+    }
+}
+
+impl Transport for Rest {
+    const PROTOCOL: u8 = 0;
+
+    #[inline(always)]
+    fn source_port_be(&self) -> u16 {
+        0
+    }
+
+    #[inline(always)]
+    fn destination_port_be(&self) -> u16 {
+        0
+    }
+
+    /// The first fragment has the ports, and the checksum over all.
+    #[inline(always)]
+    fn rewrite(&mut self, _source_port_be: u16, _destination_port_be: u16, _: Difference) {}
+
+    #[inline(always)]
+    fn has_checksum(&self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn payload(&self, length: u32, _fragment: bool) -> Option<u32> {
+        Some(length)
     }
 }

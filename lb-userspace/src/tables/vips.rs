@@ -8,7 +8,7 @@ use std::{cmp::Reverse, collections::HashMap};
 
 use lb_common::{
     Address, V4, V6,
-    service::{PortKey, PortPrefix, VipKey},
+    service::{NO_SERVICE, PortKey, PortPrefix, VipKey},
     unmapped,
 };
 
@@ -46,6 +46,11 @@ pub(super) fn admit(tables: &mut Tables, mut vips: Vec<Leading>) {
             vip_ranges6,
             ..
         } = tables;
+        if vip.is_ipv4() {
+            vip_ranges4.insert(PortPrefix::of_address(unmapped(&address)), NO_SERVICE);
+        } else {
+            vip_ranges6.insert(PortPrefix::of_address(address), NO_SERVICE);
+        }
         match (vip.is_ipv4(), vip.ports.single()) {
             (true, Some(port)) => {
                 let key = vip_key(unmapped(&address), port, protocol);

@@ -1,7 +1,8 @@
 //! The builder: every field has a plausible default and a setter, checksums are right unless a
 //! setter makes them wrong. What is of TCP or UDP alone is in [`tcp`] and [`udp`], what puts a
-//! packet into another in [`outer`], and how the fields become bytes in [`wire`].
+//! packet into another in [`outer`], what cuts one into fragments in [`fragments`], and how the fields become bytes in [`wire`].
 
+mod fragments;
 mod outer;
 mod tcp;
 mod udp;
@@ -165,7 +166,7 @@ impl Packet {
         self
     }
 
-    /// IPv4 identification.
+    /// IPv4 identification, or the lower half of that of an IPv6 fragment header.
     #[must_use]
     pub fn identification(mut self, identification: u16) -> Self {
         self.identification = identification;
@@ -184,6 +185,15 @@ impl Packet {
     #[must_use]
     pub fn ip_options(mut self, words: usize) -> Self {
         self.ip_options = vec![1; words * 4];
+        self
+    }
+
+    /// IPv4 options, byte by byte, padded to whole words by end-of-list bytes.
+    #[must_use]
+    pub fn ip_option_bytes(mut self, bytes: &[u8]) -> Self {
+        self.ip_options = bytes.to_vec();
+        let words = bytes.len().next_multiple_of(4);
+        self.ip_options.resize(words, 0);
         self
     }
 

@@ -72,7 +72,8 @@ impl Extension {
         }
     }
 
-    pub(super) fn write(self, next: u8, bytes: &mut Vec<u8>) {
+    /// `identification` is the lower half of a fragment header's.
+    pub(super) fn write(self, next: u8, identification: u16, bytes: &mut Vec<u8>) {
         match self {
             Self::HopByHop { units } | Self::Destination { units } => {
                 bytes.extend([next, units - 1]);
@@ -95,7 +96,8 @@ impl Extension {
             Self::Fragment { offset, more } => {
                 bytes.extend([next, 0]);
                 bytes.extend((offset & !7 | u16::from(more)).to_be_bytes());
-                bytes.extend(0x1234_5678_u32.to_be_bytes()); // identification
+                bytes.extend(0x5678_u16.to_be_bytes());
+                bytes.extend(identification.to_be_bytes());
             }
         }
     }

@@ -4,6 +4,7 @@
 //! [`check`] is of TCP, [`check_udp`] of UDP and [`check_outer`] of tunnels; the `read` beside each
 //! goes on where it can, and hands out what is wrong.
 
+mod fragment;
 mod ip;
 mod outer;
 mod remainder;
@@ -15,6 +16,7 @@ use thiserror::Error;
 
 use super::{Mac, protocol};
 
+pub use fragment::{Fragment, check_fragment};
 pub use outer::{Outer, Tunnel, check_outer, read_outer};
 pub use udp::{Datagram, check_udp, read_udp};
 
@@ -60,6 +62,8 @@ pub enum Defect {
     Impossible { what: &'static str, found: usize },
     #[error("is a fragment at {offset}, more to come: {more}")]
     Fragment { offset: u16, more: bool },
+    #[error("is no fragment")]
+    NoFragment,
     /// A length in bytes, or bits of a header, that could be otherwise but are wrong here.
     #[error("{what} is {found}, should be {right}")]
     Field {

@@ -17,13 +17,15 @@ use lb_common::{
     backend::{Backend, BackendStats, Tunnel},
     names,
     reason::Reason,
-    service::{PortKey, Service, Settings, VipKey, mode, scheduler, setting},
+    service::{
+        NO_SERVICE, PortKey, PortPrefix, Service, Settings, VipKey, mode, scheduler, setting,
+    },
 };
 use lb_userspace::{config::Vip, tables::vips::prefixes};
 
 use super::{
     Rig,
-    entry::{Family as _, by_family, four_words, vip_key},
+    entry::{Family, by_family, four_words, vip_key},
 };
 
 impl Rig {
@@ -72,7 +74,27 @@ impl Rig {
                 .insert(key, service_idx, 0)
                 .expect("vips have room");
         });
+        self.vip_address(vip.ip());
         self.write_settings();
+    }
+
+    /// An address that some vip has.
+    fn vip_address(&mut self, address: IpAddr) {
+        by_family!(address, A => {
+            let prefix = PortPrefix::of_address(A::words(address));
+            self.insert_prefix(prefix, NO_SERVICE);
+        });
+    }
+
+    fn insert_prefix<A: Family>(&mut self, prefix: PortPrefix<A>, service_idx: u32)
+    where
+        PortKey<A>: Pod,
+    {
+        let map = self.ebpf.map_mut(A::VIP_RANGES).expect("ranges exist");
+        LpmTrie::<_, PortKey<A>, u32>::try_from(map)
+            .expect("ranges are a trie of indices")
+            .insert(&Key::new(prefix.bits, prefix.key), service_idx, 0)
+            .expect("ranges have room");
     }
 
     /// A vip of a service that is a range of ports. Of two within one another, the larger first.
@@ -80,14 +102,11 @@ impl Rig {
         by_family!(vip.address, A => {
             let address = A::words(vip.address);
             self.settings.admit_ranges(address, self.protocol);
-            let map = self.ebpf.map_mut(A::VIP_RANGES).expect("ranges exist");
-            let mut trie = LpmTrie::<_, PortKey<A>, u32>::try_from(map)
-                .expect("ranges are a trie of indices");
             for prefix in prefixes(vip, address, self.protocol) {
-                let key = Key::new(prefix.bits, prefix.key);
-                trie.insert(&key, service_idx, 0).expect("ranges have room");
+                self.insert_prefix(prefix, service_idx);
             }
         });
+        self.vip_address(vip.address);
         self.write_settings();
     }
 

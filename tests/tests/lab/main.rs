@@ -25,6 +25,7 @@ mod far_ends_take_tunnels;
 mod generic_mode_works_and_is_reported;
 mod jumbo_frames_pass;
 mod lab_carries_packets;
+mod large_datagrams_are_answered;
 mod least_conn_spares_a_slow_backend;
 mod modes_page_prepares_backends;
 mod no_backend_gets_more_than_max_flows;

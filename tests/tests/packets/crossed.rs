@@ -317,3 +317,30 @@ fn with_the_next_hop_unknown_the_translated_packet_goes_to_the_kernel() {
         is(outcome.frame, &expected);
     }
 }
+
+/// A translated fragment needs a header that the packet has no room for; and so for its datagram.
+#[test]
+fn fragments_between_the_families_are_dropped() {
+    for mut crossing in Crossing::both(PROTOCOL_UDP) {
+        let (client, vip) = (crossing.scene.client, crossing.scene.vip);
+        let question = Packet::udp(client, vip).macs(ROUTER, FRONT).udp_checksum();
+        let pieces = question.clone().payload(&[1; 200]).fragments(&[64]);
+        for piece in &pieces {
+            let outcome = crossing.scene.rig.send(piece);
+            outcome.dropped(Reason::FragmentCrossed);
+        }
+        assert!(crossing.scene.rig.entry(client, vip).is_none());
+        // Of a flow, too.
+        let (local, _) = crossing.forth(&question);
+        for piece in &pieces {
+            let outcome = crossing.scene.rig.send(piece);
+            outcome.dropped(Reason::FragmentCrossed);
+        }
+        let answer = Packet::udp(crossing.backend, local)
+            .macs(backend_mac(0), BACK)
+            .udp_checksum();
+        let first = answer.payload(&[1; 200]).piece(0..64);
+        let outcome = crossing.scene.rig.send(&first);
+        outcome.dropped(Reason::FragmentCrossed);
+    }
+}

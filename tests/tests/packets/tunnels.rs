@@ -19,7 +19,7 @@ const MTU: u32 = 1_500;
 
 /// A tunnel to backend 0.
 #[derive(Clone, Copy, Debug)]
-struct Pipe {
+pub struct Pipe {
     /// IP in IP where there is none.
     gue: Option<Gue>,
     /// Of the outer header.
@@ -82,9 +82,14 @@ impl Pipe {
 
     /// With one source for all.
     fn tunnel(self) -> Tunnel {
+        self.tunnel_of(MTU)
+    }
+
+    /// The same for outer packets of so many bytes.
+    pub fn tunnel_of(self, mtu: u32) -> Tunnel {
         Tunnel {
             source: Rig::address_words(self.source()),
-            mtu: MTU,
+            mtu,
             port_be: self.gue.map_or(0, |_| GUE_PORT.to_be()),
             version: self.version(),
             variant: u8::from(self.gue == Some(Gue::Variant1)),
@@ -97,7 +102,7 @@ impl Pipe {
     }
 
     /// What the backend must get for the scene's client's packet, which has this traffic class.
-    fn wrapped(self, scene: &Scene, packet: Packet, tos: u8) -> Packet {
+    pub fn wrapped(self, scene: &Scene, packet: Packet, tos: u8) -> Packet {
         self.wrapped_for(scene, packet, tos, (BACK, backend_mac(0)))
     }
 
@@ -127,7 +132,7 @@ impl Pipe {
 }
 
 /// Runs a test with every tunnel and every family of client, each time for a client of its own.
-fn with_each(test: impl Fn(&mut Scene, Pipe)) {
+pub fn with_each(test: impl Fn(&mut Scene, Pipe)) {
     for mut scene in Scene::in_mode(mode::IPIP) {
         for (n, pipe) in (0..).zip(Pipe::all()) {
             eprintln!("{pipe:?} for {}", scene.client);
@@ -140,7 +145,7 @@ fn with_each(test: impl Fn(&mut Scene, Pipe)) {
 
 /// The oracle finds nothing wrong, outside and inside.
 #[track_caller]
-fn judged(outcome: &Outcome) -> oracle::Outer {
+pub fn judged(outcome: &Outcome) -> oracle::Outer {
     match oracle::check_outer(&outcome.frame) {
         Ok((outer, _)) => outer,
         Err(defect) => panic!("{defect}\n{outcome}"),

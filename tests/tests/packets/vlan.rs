@@ -8,7 +8,7 @@ use lb_tests::{
 };
 
 use crate::{
-    backends, crossed, dsr, established, fragments, handshake, new_flows, not_ours, resets, route,
+    backends, crossed, dsr, established, fragments_astray, handshake, new_flows, not_ours, resets, route,
     scene::{FRONT, Scene},
     truncated, tunnels, udp,
 };
@@ -194,6 +194,6 @@ fn all() {
     not_ours::no_other_ethertype_is_taken_for_ip();
     truncated::a_syn_cut_at_any_byte_of_its_headers_passes_untouched();
     truncated::a_payload_cut_at_any_byte_passes_untouched();
-    fragments::later_fragments_pass_untouched();
-    fragments::first_fragments_for_others_pass_untouched();
+    fragments_astray::later_fragments_pass_untouched();
+    fragments_astray::fragments_for_others_pass_untouched();
 }

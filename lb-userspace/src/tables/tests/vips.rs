@@ -1,6 +1,9 @@
 //! Vips that are ranges of ports, and backends without a port.
 
-use lb_common::service::{PortKey, PortPrefix, setting};
+use lb_common::{
+    V6,
+    service::{NO_SERVICE, PortKey, PortPrefix, setting},
+};
 use proptest::{collection::vec, prelude::*};
 
 use super::{super::vips::admit, *};
@@ -114,7 +117,10 @@ fn each_port_leads_to_its_service() {
             assert_eq!(found(&world.applied, port), service(name), "port {port}");
         }
     }
-    assert_eq!(world.applied.vip_ranges6.len(), 1);
+    let of_ports = |ranges: &HashMap<PortPrefix<V6>, u32>| {
+        ranges.values().filter(|idx| **idx != NO_SERVICE).count()
+    };
+    assert_eq!(of_ports(&world.applied.vip_ranges6), 1);
     assert_eq!(world.step(), 0);
 }
 
@@ -152,7 +158,13 @@ fn a_range_that_is_gone_is_still_admitted_while_backends_are_left() {
     world.step();
     world.config = parse(TWO_BACKENDS);
     world.step();
-    assert!(world.applied.vip_ranges4.is_empty());
+    assert!(
+        world
+            .applied
+            .vip_ranges4
+            .values()
+            .all(|idx| *idx == NO_SERVICE)
+    );
     let address = words(ADDRESS.parse().expect("an address"));
     assert!(world.admits(hash::vip_bit(unmapped(&address), 0, 6)));
     assert_eq!(world.applied.settings.flags, setting::RANGES);
@@ -166,4 +178,25 @@ fn a_backend_without_a_port_has_port_0() {
         .map(|entry| backend_text(super::super::address_of(entry)))
         .collect();
     assert_eq!(shown, ["10.0.0.11", "fd00::11", "10.0.0.12:8080"]);
+}
+
+/// An address is known for a vip's as long as some vip has it, whatever its ports.
+#[test]
+fn each_vips_address_has_an_entry() {
+    let address = unmapped(&words(ADDRESS.parse().expect("an address")));
+    let known = |world: &World| {
+        world
+            .applied
+            .vip_ranges4
+            .get(&PortPrefix::of_address(address))
+            .copied()
+    };
+    for ports in [":80\"", ":*\"", ":8000-8100\""] {
+        let mut world = World::new(&TWO_BACKENDS.replace(":80\"", ports));
+        world.step();
+        assert_eq!(known(&world), Some(NO_SERVICE), "{ports}");
+        world.config = parse(&TWO_BACKENDS.replace(ADDRESS, "203.0.113.20"));
+        world.step();
+        assert_eq!(known(&world), None, "{ports}");
+    }
 }

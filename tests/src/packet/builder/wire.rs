@@ -9,11 +9,7 @@ impl Packet {
     /// The frame.
     #[must_use]
     pub fn build(&self) -> Vec<u8> {
-        let (protocol, segment) = match &self.body {
-            Body::Tcp(tcp) => (protocol::TCP, tcp.build(self.source, self.destination)),
-            Body::Udp(udp) => (protocol::UDP, udp.build(self.source, self.destination)),
-            Body::Raw(protocol, bytes) => (*protocol, bytes.clone()),
-        };
+        let (protocol, segment) = self.content();
         let mut frame = self.ethernet();
         match (self.source, self.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
@@ -40,6 +36,15 @@ impl Packet {
             frame.truncate(len);
         }
         frame
+    }
+
+    /// What follows the headers of IP: protocol and bytes.
+    pub(super) fn content(&self) -> (u8, Vec<u8>) {
+        match &self.body {
+            Body::Tcp(tcp) => (protocol::TCP, tcp.build(self.source, self.destination)),
+            Body::Udp(udp) => (protocol::UDP, udp.build(self.source, self.destination)),
+            Body::Raw(protocol, bytes) => (*protocol, bytes.clone()),
+        }
     }
 
     /// The Ethernet header with its tags.
@@ -95,7 +100,7 @@ impl Packet {
         let mut extensions = Vec::new();
         for (at, extension) in self.extensions.iter().enumerate() {
             let next = self.extensions.get(at + 1).map_or(protocol, |e| e.number());
-            extension.write(next, &mut extensions);
+            extension.write(next, self.identification, &mut extensions);
         }
         let first = self.extensions.first().map_or(protocol, |e| e.number());
         let word = 0x6000_0000 | u32::from(self.tos) << 20 | self.flow_label & 0xf_ffff;

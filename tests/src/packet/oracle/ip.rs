@@ -22,7 +22,7 @@ pub(super) struct Ip<'a> {
     pub(super) identification: u16,
     pub(super) dont_fragment: bool,
     /// Offset in bytes, and whether more follow.
-    fragment: Option<(u16, bool)>,
+    pub(super) fragment: Option<(u16, bool)>,
     /// IPv4 options, or IPv6 extension headers.
     pub(super) extra: &'a [u8],
     pub(super) protocol: u8,
