@@ -31,11 +31,13 @@ pub const MAX_SERVICES: u32 = 1_024;
 pub const MAX_VIPS: u32 = 4_096;
 /// Most prefixes of each address family into which vips that are ranges of ports are split.
 pub const MAX_VIP_PREFIXES: u32 = 16_384;
+/// Most addresses of vips of each family, each of which has an entry beside its vips: no two vips may
+/// have the same one.
+const MAX_VIP_ADDRESSES: u32 = MAX_VIPS + MAX_VIP_PREFIXES;
 /// Lengths of the maps `vips4` and `vips6`, and of `vip_ranges4` and `vip_ranges6`: what replaces all
 /// that is there has room before that is removed.
-pub const VIP_SLOTS: u32 = 2 * MAX_VIPS;
-/// The second also has room for the addresses of all vips.
-pub const VIP_PREFIX_SLOTS: u32 = 2 * (MAX_VIP_PREFIXES + MAX_VIP_PREFIXES + MAX_VIPS);
+pub const VIP_SLOTS: u32 = 2 * (MAX_VIPS + MAX_VIP_ADDRESSES);
+pub const VIP_PREFIX_SLOTS: u32 = 2 * MAX_VIP_PREFIXES;
 /// Most source addresses for mode `nat`, over both families.
 pub const MAX_SNAT: u32 = 256;
 
@@ -138,6 +140,10 @@ pub mod names {
     ];
 }
 
+/// IP protocol number of ICMP (RFC 792).
+pub const PROTOCOL_ICMP: u8 = 1;
+/// IP protocol number of ICMPv6 (RFC 4443).
+pub const PROTOCOL_ICMPV6: u8 = 58;
 /// IP protocol number of IPv4 inside another packet (RFC 2003).
 pub const PROTOCOL_IPV4: u8 = 4;
 /// IP protocol number of IPv6 inside another packet (RFC 2473).
@@ -156,18 +162,20 @@ pub enum Budgeted {
     /// Confirming a flow when nothing proves that the client's packets come from where they say: those
     /// of which only these packets are seen, and all of UDP.
     UnprovenFlow,
+    /// Answering an echo request.
+    Echo,
 }
 
 impl Budgeted {
     /// Length of the map `budgets`.
-    pub const COUNT: u32 = 2;
+    pub const COUNT: u32 = 3;
 
     /// How often in a second, which is also the burst that may be saved up.
     #[inline(always)]
     #[must_use]
     pub const fn per_second(self) -> u64 {
         match self {
-            Self::Reset => 10_000,
+            Self::Reset | Self::Echo => 10_000,
             Self::UnprovenFlow => 50_000,
         }
     }
@@ -190,6 +198,8 @@ pub trait Address: Copy + Eq + 'static {
     /// [`flow::FlowKey`] and [`flow::Flow`] as words of 64 bits.
     type KeyWords: Words;
     type FlowWords: Words;
+    /// IP protocol number of the family's ICMP.
+    const ICMP: u8;
     /// The words folded into 64 bits, for hashing.
     fn fold(self) -> u64;
     /// Equality word by word: `==` on arrays may become a call of `bcmp`, which eBPF has not.
@@ -250,6 +260,7 @@ impl Address for V4 {
     type EntryPad = [u64; 0];
     type KeyWords = [u64; 2];
     type FlowWords = [u64; 6];
+    const ICMP: u8 = PROTOCOL_ICMP;
 
     #[inline(always)]
     fn fold(self) -> u64 {
@@ -276,6 +287,7 @@ impl Address for V6 {
     type EntryPad = [u64; 2];
     type KeyWords = [u64; 5];
     type FlowWords = [u64; 9];
+    const ICMP: u8 = PROTOCOL_ICMPV6;
 
     #[inline(always)]
     fn fold(self) -> u64 {

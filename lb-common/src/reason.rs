@@ -52,7 +52,7 @@ macro_rules! reasons {
 reasons! {
     /// Neither IPv4 nor IPv6, be it behind one or two VLAN tags.
     NotIp = "not_ip", Pass;
-    /// Neither TCP nor UDP.
+    /// Neither TCP nor UDP, nor an echo request or an error of ICMP.
     OtherProtocol = "other_protocol", Pass;
     /// Too short for the headers it announces.
     Truncated = "truncated", Pass;
@@ -62,6 +62,11 @@ reasons! {
     LaterFragment = "later_fragment", Pass;
     /// Rewritten, but the next hop is unknown: the kernel resolves it and forwards.
     NextHopUnknown = "next_hop_unknown", Pass;
+    /// ICMP for an address of a vip, in fragments: the kernel may put it together.
+    IcmpFragment = "icmp_fragment", Pass;
+    /// An echo request for an address of a vip with a wrong header checksum, or from or to an address
+    /// that no single host has; or an ICMP error whose quoted packet contradicts itself or the error.
+    IcmpMalformed = "icmp_malformed", Pass;
 
     /// TTL or hop limit would reach 0.
     TtlExpired = "ttl_expired", Drop;
@@ -94,6 +99,8 @@ reasons! {
     RstLimited = "rst_limited", Drop;
     /// A reset was due in answer to a reset, which RFC 9293 forbids.
     RstForRst = "rst_for_rst", Drop;
+    /// An echo request for an address of a vip, beyond the rate limit.
+    IcmpLimited = "icmp_limited", Drop;
 
     /// Reset: neither a SYN nor of a known flow.
     NoFlow = "no_flow", Answer;
@@ -103,6 +110,8 @@ reasons! {
     BackendsFull = "backends_full", Answer;
     /// Reset: the flow's backend is down or removed.
     BackendDown = "backend_down", Answer;
+    /// An echo request for an address of a vip, answered.
+    IcmpEcho = "icmp_echo", Answer;
 
     /// A confirmed flow stayed among the half-open ones because the flow table is full.
     FlowTableFull = "flow_table_full", Event;

@@ -2,8 +2,8 @@
 
 use crate::{Address, flow::state, hash};
 
-/// A vip: the key of `vips4` and `vips6`; the value is the service's index. 8 bytes for IPv4, 20
-/// for IPv6.
+/// A vip: the key of `vips4` and `vips6`; the value is the service's index. Beside them stands a key for
+/// each address that some vip has ([`VipKey::of_address`]). 8 bytes for IPv4, 20 for IPv6.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct VipKey<A> {
@@ -16,6 +16,23 @@ pub struct VipKey<A> {
 }
 const _: () = assert!(size_of::<VipKey<crate::V4>>() == 8);
 const _: () = assert!(size_of::<VipKey<crate::V6>>() == 20);
+
+/// The value of a key for an address: it leads to no service.
+pub const NO_SERVICE: u32 = u32::MAX;
+
+impl<A: Address> VipKey<A> {
+    /// The key for an address itself: port 0 of its family's ICMP, which is no vip.
+    #[inline(always)]
+    #[must_use]
+    pub fn of_address(address: &A) -> Self {
+        Self {
+            address: address.copied(),
+            port_be: 0,
+            protocol: A::ICMP,
+            pad: 0,
+        }
+    }
+}
 
 /// What the tries `vip_ranges4` and `vip_ranges6` match a packet against: as [`VipKey`], but with the
 /// port at the end, so that ports which begin alike are one entry. 8 bytes for IPv4, 20 for IPv6.
@@ -38,7 +55,7 @@ impl<A> PortKey<A> {
 }
 
 /// A key of `vip_ranges4` and `vip_ranges6`: ports of a vip whose numbers begin alike; the value is
-/// the service's index. Each vip's address has an entry of its own besides ([`Self::of_address`]). It begins with the length, as `struct bpf_lpm_trie_key` does. 12 bytes for
+/// the service's index. It begins with the length, as `struct bpf_lpm_trie_key` does. 12 bytes for
 /// IPv4, 24 for IPv6.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,34 +66,6 @@ pub struct PortPrefix<A> {
 }
 const _: () = assert!(size_of::<PortPrefix<crate::V4>>() == 12);
 const _: () = assert!(size_of::<PortPrefix<crate::V6>>() == 24);
-
-impl<A> PortKey<A> {
-    /// What stands for an address itself, whatever its protocols and ports.
-    #[inline(always)]
-    #[must_use]
-    pub const fn of_address(address: A) -> Self {
-        Self {
-            address,
-            protocol: 0,
-            pad: 0,
-            port_be: 0,
-        }
-    }
-}
-
-impl<A> PortPrefix<A> {
-    /// The entry of an address that some vip has, one port or many; its value is [`NO_SERVICE`].
-    #[must_use]
-    pub const fn of_address(address: A) -> Self {
-        Self {
-            bits: PortKey::<A>::BITS,
-            key: PortKey::of_address(address),
-        }
-    }
-}
-
-/// The value of an address's own entry.
-pub const NO_SERVICE: u32 = u32::MAX;
 
 /// One service.
 #[repr(C)]
@@ -227,9 +216,9 @@ pub struct Settings {
     /// Bits of [`setting`].
     pub flags: u32,
     pub pad: u32,
-    /// One bit for each vip ([`hash::vip_bit`], with port 0 for a range of ports), each source address
-    /// of mode `nat` ([`hash::snat_bit`]) and each backend of mode `route` ([`hash::reply_bit`], with
-    /// port 0 for one without a port).
+    /// One bit for each vip ([`hash::vip_bit`], with port 0 for a range of ports) and each address of
+    /// one ([`VipKey::of_address`]), each source address of mode `nat` ([`hash::snat_bit`]) and each
+    /// backend of mode `route` ([`hash::reply_bit`], with port 0 for one without a port).
     /// A clear bit proves that a packet is not ours; a set one calls for a lookup.
     pub filter: [u64; FILTER_WORDS],
 }

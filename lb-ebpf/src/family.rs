@@ -23,7 +23,10 @@ use crate::{
     flow::Copies,
     fragment::{fragment_first4, fragment_first6},
     maps,
-    packet::{Fragment, Frame, IpHeader, Ipv4, Ipv6, Segment, Transport},
+    packet::{
+        ETHERTYPE_IPV4_BE, ETHERTYPE_IPV6_BE, Fragment, Frame, IpHeader, Ipv4, Ipv6, Segment,
+        Transport,
+    },
     select::Draft,
 };
 
@@ -31,6 +34,7 @@ use crate::{
 pub trait Family: Sized + 'static {
     /// IP version.
     const VERSION: u8;
+    const ETHERTYPE_BE: u16;
     type Address: Address;
     type Header: IpHeader<Address = Self::Address>;
 
@@ -79,6 +83,7 @@ pub enum Inet6 {}
 
 impl Family for Inet {
     const VERSION: u8 = 4;
+    const ETHERTYPE_BE: u16 = ETHERTYPE_IPV4_BE;
     type Address = V4;
     type Header = Ipv4;
 
@@ -183,6 +188,7 @@ impl Family for Inet {
 
 impl Family for Inet6 {
     const VERSION: u8 = 6;
+    const ETHERTYPE_BE: u16 = ETHERTYPE_IPV6_BE;
     type Address = V6;
     type Header = Ipv6;
 

@@ -9,17 +9,11 @@
 use aya_ebpf::{
     bindings::{bpf_fib_lookup as FibLookup, xdp_md},
     helpers::bpf_fib_lookup,
-    maps::lpm_trie,
     programs::XdpContext,
 };
 use lb_common::{
-    Address as _, PROTOCOL_TCP, PROTOCOL_UDP,
-    backend::flows,
-    flow::side,
-    fragment::LIFE_NS,
-    hash,
-    reason::Reason,
-    service::{PortKey, mode},
+    Address as _, PROTOCOL_TCP, PROTOCOL_UDP, backend::flows, flow::side, fragment::LIFE_NS, hash,
+    reason::Reason, service::mode,
 };
 
 use crate::{
@@ -65,7 +59,7 @@ fn note<F: Family>(ctx: &XdpContext, ports: u64) -> Result<(), Reason> {
     tell_ports::<F>(fragment, ports as u16, (ports >> 16) as u16, protocol);
     let settings = maps::SETTINGS.get(0).ok_or(Reason::TableError)?;
     if !select::can_be_ours(settings, &fragment.key)
-        && !is_of_vip::<F>(&fragment.datagram.destination)
+        && !select::is_vip_address::<F>(settings, &fragment.datagram.destination)
     {
         return Ok(());
     }
@@ -225,8 +219,11 @@ fn of_no_flow<F: Family>(fragment: &Fragment<F::Address>) -> Reason {
 /// host's: there the kernel would send it on.
 #[inline(always)]
 fn of_unseen<F: Family>(ctx: &XdpContext, fragment: &Fragment<F::Address>) -> Reason {
+    let Some(settings) = maps::SETTINGS.get(0) else {
+        return Reason::TableError;
+    };
     if is_balanced(fragment.protocol)
-        && is_of_vip::<F>(&fragment.datagram.destination)
+        && select::is_vip_address::<F>(settings, &fragment.datagram.destination)
         && kernel_forwards::<F>(ctx, fragment)
     {
         Reason::FragmentUnknown
@@ -238,14 +235,6 @@ fn of_unseen<F: Family>(ctx: &XdpContext, fragment: &Fragment<F::Address>) -> Re
 #[inline(always)]
 fn is_balanced(protocol: u32) -> bool {
     protocol == PROTOCOL_TCP as u32 || protocol == PROTOCOL_UDP as u32
-}
-
-/// Some vip has this address.
-#[inline(always)]
-fn is_of_vip<F: Family>(address: &F::Address) -> bool {
-    let key = PortKey::of_address(address.copied());
-    let key = lpm_trie::Key::new(PortKey::<F::Address>::BITS, key);
-    F::vip_ranges().get(&key).is_some()
 }
 
 /// The host does not keep what comes for this address, but forwards it. The kernel's own tables answer, so

@@ -18,7 +18,9 @@ use crate::{
     clock::now_ns,
     family::{Family, Inet, Inet6},
     flow::{self, Found, Life, Progress},
-    forward, fragment, maps,
+    forward, fragment,
+    icmp::{self, Icmp},
+    maps,
     packet::{ETHERTYPE_IPV4_BE, ETHERTYPE_IPV6_BE, Frame, IpHeader as _, Segment, Tcp, Udp},
     rewrite::{self, Readdress},
     select, sources, stats,
@@ -44,11 +46,15 @@ pub fn handle(ctx: &XdpContext, ethertype_be: u16) -> Result<u32, Reason> {
     }
 }
 
-/// TCP is asked for first, so that it pays nothing for UDP.
+/// TCP is asked for first, so that it pays nothing for UDP, and both before ICMP.
 #[inline(always)]
-fn over<F: Translate + Table>(ctx: &XdpContext) -> Result<u32, Reason> {
-    let done = match way::<F, Tcp>(ctx) {
-        Err(Reason::OtherProtocol) => way::<F, Udp>(ctx),
+fn over<F: Translate + Icmp>(ctx: &XdpContext) -> Result<u32, Reason> {
+    let mut done = way::<F, Tcp>(ctx);
+    if done == Err(Reason::OtherProtocol) {
+        done = way::<F, Udp>(ctx);
+    }
+    match done {
+        Err(Reason::OtherProtocol) => icmp::way::<F>(ctx),
         done => done,
     };
     match done {

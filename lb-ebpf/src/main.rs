@@ -19,6 +19,7 @@ mod family;
 mod flow;
 mod forward;
 mod fragment;
+mod icmp;
 mod ingress;
 mod load;
 mod maps;

@@ -28,12 +28,15 @@ const FLOW_BUCKETS: usize = buckets(262_144, 65_536) as usize;
 /// bytes lie on one cache line each.
 const ALIGNED: usize = 1 << 10;
 
+/// Entries of a hash with this flag (`BPF_F_NO_PREALLOC`) are made as they come: its length is a limit.
+const AS_THEY_COME: u32 = 1;
+
 #[map(name = "settings")]
 pub static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
 #[map(name = "vips4")]
-pub static VIPS4: HashMap<VipKey<V4>, u32> = HashMap::with_max_entries(VIP_SLOTS, 0);
+pub static VIPS4: HashMap<VipKey<V4>, u32> = HashMap::with_max_entries(VIP_SLOTS, AS_THEY_COME);
 #[map(name = "vips6")]
-pub static VIPS6: HashMap<VipKey<V6>, u32> = HashMap::with_max_entries(VIP_SLOTS, 0);
+pub static VIPS6: HashMap<VipKey<V6>, u32> = HashMap::with_max_entries(VIP_SLOTS, AS_THEY_COME);
 /// For vips that are ranges of ports; an entry takes memory only while it is there.
 #[map(name = "vip_ranges4")]
 pub static VIP_RANGES4: LpmTrie<PortKey<V4>, u32> = LpmTrie::with_max_entries(VIP_PREFIX_SLOTS, 0);

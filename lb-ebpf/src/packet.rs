@@ -5,7 +5,7 @@
 //! instructions of eBPF have no alignment on the machines that JIT them to plain loads (x86-64,
 //! arm64), and reading bytes instead would triple the loads of an IPv6 address.
 
-mod extension;
+pub mod extension;
 mod fragment;
 mod options;
 mod transport;
@@ -28,8 +28,8 @@ pub const ETHERTYPE_IPV6_BE: u16 = 0x86dd_u16.to_be();
 const PLAIN4: u8 = 0x45;
 
 /// IPv4: "more fragments" and the offset (RFC 791, section 3.1).
-const FRAGMENT_MASK_BE: u16 = 0x3fff_u16.to_be();
-const FRAGMENT_OFFSET_MASK_BE: u16 = 0x1fff_u16.to_be();
+pub const FRAGMENT_MASK_BE: u16 = 0x3fff_u16.to_be();
+pub const FRAGMENT_OFFSET_MASK_BE: u16 = 0x1fff_u16.to_be();
 
 #[repr(C)]
 pub struct Ethernet {

@@ -61,6 +61,16 @@ pub fn admitted(settings: &Settings, bit: usize) -> bool {
     settings.filter[bit / 64] >> (bit % 64) & 1 == 1
 }
 
+/// Some vip has this address, whatever its port and protocol.
+#[inline(always)]
+pub fn is_vip_address<F: Family>(settings: &Settings, address: &F::Address) -> bool {
+    let vip = VipKey::of_address(address);
+    admitted(
+        settings,
+        hash::vip_bit(vip.address, vip.port_be, vip.protocol),
+    ) && F::vips().get_ptr(&vip).is_some()
+}
+
 /// The service whose vip this packet is for: a vip of this very port, or else the smallest range with it.
 #[inline(always)]
 pub fn service<F: Family>(settings: &Settings, key: &FlowKey<F::Address>) -> Option<u32> {

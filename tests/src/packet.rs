@@ -1,4 +1,4 @@
-//! Packets built from named fields ([`Packet`]): TCP, UDP, and either inside a tunnel; and an oracle
+//! Packets built from named fields ([`Packet`]): TCP, UDP, ICMP, and each inside a tunnel; and an oracle
 //! that judges frames without sharing any arithmetic with the builder or with the XDP program
 //! ([`oracle`]).
 

@@ -33,7 +33,7 @@ pub fn prefixes<A: Address>(vip: Vip, address: A, protocol: u8) -> Vec<PortPrefi
         .collect()
 }
 
-/// Adds all vips, so that packets for them are ours.
+/// Adds all vips and their addresses, so that packets for them are ours.
 pub(super) fn admit(tables: &mut Tables, mut vips: Vec<Leading>) {
     vips.sort_by_key(|(vip, ..)| Reverse(vip.ports.count()));
     for (vip, protocol, service_idx) in vips {
@@ -47,9 +47,13 @@ pub(super) fn admit(tables: &mut Tables, mut vips: Vec<Leading>) {
             ..
         } = tables;
         if vip.is_ipv4() {
-            vip_ranges4.insert(PortPrefix::of_address(unmapped(&address)), NO_SERVICE);
+            let key = VipKey::of_address(&unmapped(&address));
+            settings.admit_vip(&key);
+            vips4.insert(key, NO_SERVICE);
         } else {
-            vip_ranges6.insert(PortPrefix::of_address(address), NO_SERVICE);
+            let key = VipKey::of_address(&address);
+            settings.admit_vip(&key);
+            vips6.insert(key, NO_SERVICE);
         }
         match (vip.is_ipv4(), vip.ports.single()) {
             (true, Some(port)) => {

@@ -1,8 +1,10 @@
 //! The builder: every field has a plausible default and a setter, checksums are right unless a
-//! setter makes them wrong. What is of TCP or UDP alone is in [`tcp`] and [`udp`], what puts a
-//! packet into another in [`outer`], what cuts one into fragments in [`fragments`], and how the fields become bytes in [`wire`].
+//! setter makes them wrong. What is of TCP or UDP alone is in [`tcp`], [`udp`] and [`icmp`], what puts a
+//! packet into another in [`outer`], what cuts one into fragments in [`fragments`], and how the fields
+//! become bytes in [`wire`].
 
 mod fragments;
+mod icmp;
 mod outer;
 mod tcp;
 mod udp;
@@ -10,7 +12,7 @@ mod wire;
 
 use std::net::{IpAddr, SocketAddr};
 
-use self::{tcp::Tcp, udp::Udp};
+use self::{icmp::Icmp, tcp::Tcp, udp::Udp};
 use super::{Extension, Mac, Tag, ethertype, mac, protocol};
 
 /// A packet to be. `build` makes a frame of it.
@@ -39,25 +41,13 @@ pub struct Packet {
 enum Body {
     Tcp(Tcp),
     Udp(Udp),
+    Icmp(Icmp),
     /// Anything else: protocol and bytes, taken as they are.
     Raw(u8, Vec<u8>),
 }
 
 /// Starting a packet.
 impl Packet {
-    /// An echo request of the family's ICMP; long enough that a parser which takes it for TCP
-    /// finds a whole header.
-    #[must_use]
-    pub fn ping(source: IpAddr, destination: IpAddr) -> Self {
-        let (protocol, kind) = match source {
-            IpAddr::V4(_) => (protocol::ICMP, 8),
-            IpAddr::V6(_) => (protocol::ICMPV6, 128),
-        };
-        let mut bytes = vec![kind, 0, 0, 0, 0, 1, 0, 1];
-        bytes.resize(64, b'x');
-        Self::raw(source, destination, protocol, bytes)
-    }
-
     /// Any protocol, its header and payload given.
     #[must_use]
     pub fn raw(source: IpAddr, destination: IpAddr, protocol: u8, bytes: Vec<u8>) -> Self {
@@ -121,7 +111,7 @@ impl Packet {
         match &mut self.body {
             Body::Tcp(tcp) => tcp.source_port = source.port(),
             Body::Udp(udp) => udp.source_port = source.port(),
-            Body::Raw(..) => {}
+            Body::Icmp(_) | Body::Raw(..) => {}
         }
         self
     }
@@ -133,7 +123,7 @@ impl Packet {
         match &mut self.body {
             Body::Tcp(tcp) => tcp.destination_port = destination.port(),
             Body::Udp(udp) => udp.destination_port = destination.port(),
-            Body::Raw(..) => {}
+            Body::Icmp(_) | Body::Raw(..) => {}
         }
         self
     }
@@ -226,12 +216,13 @@ impl Packet {
 
 /// The payload, and the frame as a whole.
 impl Packet {
-    /// Sets what follows the header of TCP or UDP.
+    /// Sets what follows the header of TCP, UDP or ICMP.
     #[must_use]
     pub fn payload(mut self, payload: &[u8]) -> Self {
         match &mut self.body {
             Body::Tcp(tcp) => tcp.payload = payload.to_vec(),
             Body::Udp(udp) => udp.payload = payload.to_vec(),
+            Body::Icmp(icmp) => icmp.payload = payload.to_vec(),
             Body::Raw(..) => panic!("{} has no payload of its own", self.body.name()),
         }
         self
@@ -258,6 +249,7 @@ impl Body {
         match self {
             Self::Tcp(_) => "a TCP segment".to_owned(),
             Self::Udp(_) => "a UDP datagram".to_owned(),
+            Self::Icmp(_) => "an ICMP message".to_owned(),
             Self::Raw(protocol, _) => format!("a packet of protocol {protocol}"),
         }
     }

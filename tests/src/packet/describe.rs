@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{
     ETHERNET_LEN, GUE_PORT, Mac, ethertype, flag,
-    oracle::{self, Datagram, Defect, Outer, Segment, Tunnel},
+    oracle::{self, Datagram, Defect, Message, Outer, Quote, Segment, Tunnel},
     protocol,
 };
 
@@ -45,6 +45,10 @@ fn content(frame: &[u8]) -> String {
         Err(Defect::NotTcp(protocol::UDP)) => match oracle::read_udp(frame) {
             Ok((datagram, _)) if datagram.destination.port() == GUE_PORT => tunnel_text(frame),
             Ok((datagram, defects)) => datagram_text(&datagram) + &defects_text(&defects),
+            Err(defect) => defect.to_string(),
+        },
+        Err(Defect::NotTcp(protocol::ICMP | protocol::ICMPV6)) => match oracle::read_icmp(frame) {
+            Ok((message, defects)) => message_text(&message) + &defects_text(&defects),
             Err(defect) => defect.to_string(),
         },
         Err(defect) => defect.to_string(),
@@ -108,6 +112,48 @@ fn datagram_text(datagram: &Datagram) -> String {
         ("padding", *padding),
     ]);
     format!("{source} > {destination} ttl {ttl}{tos} udp {checksum}{sizes}")
+}
+
+fn message_text(message: &Message) -> String {
+    let Message {
+        source_mac: _,
+        destination_mac: _,
+        source,
+        destination,
+        ttl,
+        tos,
+        identification: _,
+        dont_fragment: _,
+        ip_extra,
+        kind,
+        code,
+        rest,
+        payload,
+        padding,
+    } = message;
+    let tos = tos_text(*tos);
+    let quoted = match oracle::quote(message) {
+        Ok((quote, defects)) => {
+            let Quote {
+                source,
+                destination,
+                protocol,
+                ttl,
+                ..
+            } = quote;
+            let defects = defects_text(&defects);
+            format!(" of {source} > {destination} protocol {protocol} ttl {ttl}{defects}")
+        }
+        Err(_) => String::new(),
+    };
+    let sizes = sizes_text(&[
+        ("ip extras", ip_extra.len()),
+        ("payload", payload.len()),
+        ("padding", *padding),
+    ]);
+    format!(
+        "{source} > {destination} ttl {ttl}{tos} icmp {kind}/{code} rest {rest:#010x}{quoted}{sizes}"
+    )
 }
 
 fn outer_text(outer: &Outer) -> String {

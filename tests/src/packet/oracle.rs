@@ -1,10 +1,11 @@
 //! The oracle: reads a frame from scratch and judges every length and checksum by full
 //! recomputation. It shares no code with the builder or with the XDP program.
 //!
-//! [`check`] is of TCP, [`check_udp`] of UDP and [`check_outer`] of tunnels; the `read` beside each
-//! goes on where it can, and hands out what is wrong.
+//! [`check`] is of TCP, [`check_udp`] of UDP, [`check_icmp`] of ICMP and [`check_outer`] of tunnels; the
+//! `read` beside each goes on where it can, and hands out what is wrong.
 
 mod fragment;
+mod icmp;
 mod ip;
 mod outer;
 mod remainder;
@@ -17,6 +18,7 @@ use thiserror::Error;
 use super::{Mac, protocol};
 
 pub use fragment::{Fragment, check_fragment};
+pub use icmp::{Message, Quote, check_icmp, quote, read_icmp};
 pub use outer::{Outer, Tunnel, check_outer, read_outer};
 pub use udp::{Datagram, check_udp, read_udp};
 
@@ -50,6 +52,8 @@ pub enum Defect {
     NotTcp(u8),
     #[error("protocol {0} is not UDP")]
     NotUdp(u8),
+    #[error("protocol {0} is not the family's ICMP")]
+    NotIcmp(u8),
     #[error("protocol {0} is no tunnel")]
     NotTunnel(u8),
     #[error("{what} needs {need} bytes and has {have}")]

@@ -1,6 +1,7 @@
 //! The builder and the oracle against each other, and the oracle against figures from outside. What
-//! is of UDP or of tunnels alone is in [`udp`] and [`outer`].
+//! is of ICMP, of UDP or of tunnels alone is in [`icmp`], [`udp`] and [`outer`].
 
+mod icmp;
 mod outer;
 mod udp;
 

@@ -110,11 +110,14 @@ impl Outcome {
         oracle::check(&self.frame).unwrap_or_else(|defect| panic!("{defect}\n{self}"))
     }
 
-    /// The oracle finds nothing wrong with the segment or datagram in the packet.
+    /// The oracle finds nothing wrong with the segment, datagram or message in the packet.
     #[track_caller]
     pub fn sound(&self) -> &Self {
         let judged = match oracle::check(&self.frame) {
             Err(Defect::NotTcp(protocol::UDP)) => oracle::check_udp(&self.frame).map(drop),
+            Err(Defect::NotTcp(protocol::ICMP | protocol::ICMPV6)) => {
+                oracle::check_icmp(&self.frame).map(drop)
+            }
             judged => judged.map(drop),
         };
         if let Err(defect) = judged {

@@ -17,9 +17,7 @@ use lb_common::{
     backend::{Backend, BackendStats, Tunnel},
     names,
     reason::Reason,
-    service::{
-        NO_SERVICE, PortKey, PortPrefix, Service, Settings, VipKey, mode, scheduler, setting,
-    },
+    service::{NO_SERVICE, PortKey, Service, Settings, VipKey, mode, scheduler, setting},
 };
 use lb_userspace::{config::Vip, tables::vips::prefixes};
 
@@ -78,23 +76,17 @@ impl Rig {
         self.write_settings();
     }
 
-    /// An address that some vip has.
+    /// An address of a vip, beside the vip itself.
     fn vip_address(&mut self, address: IpAddr) {
         by_family!(address, A => {
-            let prefix = PortPrefix::of_address(A::words(address));
-            self.insert_prefix(prefix, NO_SERVICE);
+            let key = VipKey::of_address(&A::words(address));
+            self.settings.admit_vip(&key);
+            let map = self.ebpf.map_mut(A::VIPS).expect("vips exist");
+            HashMap::<_, VipKey<A>, u32>::try_from(map)
+                .expect("vips are a hash of indices")
+                .insert(key, NO_SERVICE, 0)
+                .expect("vips have room");
         });
-    }
-
-    fn insert_prefix<A: Family>(&mut self, prefix: PortPrefix<A>, service_idx: u32)
-    where
-        PortKey<A>: Pod,
-    {
-        let map = self.ebpf.map_mut(A::VIP_RANGES).expect("ranges exist");
-        LpmTrie::<_, PortKey<A>, u32>::try_from(map)
-            .expect("ranges are a trie of indices")
-            .insert(&Key::new(prefix.bits, prefix.key), service_idx, 0)
-            .expect("ranges have room");
     }
 
     /// A vip of a service that is a range of ports. Of two within one another, the larger first.
@@ -102,8 +94,12 @@ impl Rig {
         by_family!(vip.address, A => {
             let address = A::words(vip.address);
             self.settings.admit_ranges(address, self.protocol);
+            let map = self.ebpf.map_mut(A::VIP_RANGES).expect("ranges exist");
+            let mut trie = LpmTrie::<_, PortKey<A>, u32>::try_from(map)
+                .expect("ranges are a trie of indices");
             for prefix in prefixes(vip, address, self.protocol) {
-                self.insert_prefix(prefix, service_idx);
+                let key = Key::new(prefix.bits, prefix.key);
+                trie.insert(&key, service_idx, 0).expect("ranges have room");
             }
         });
         self.vip_address(vip.address);

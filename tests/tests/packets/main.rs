@@ -13,6 +13,7 @@ mod fragments;
 mod fragments_astray;
 mod full_tables;
 mod handshake;
+mod icmp_echo;
 mod jumbo;
 mod loads;
 mod new_flows;

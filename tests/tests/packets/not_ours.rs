@@ -67,9 +67,9 @@ pub fn packets_for_others_pass_untouched() {
             Reason::NotOurs,
         ),
         (
-            "ping to the vip",
-            |s| Packet::ping(s.client.ip(), s.vip.ip()),
-            Reason::OtherProtocol,
+            "ping to another address",
+            |s| Packet::ping(s.client.ip(), s.stranger()),
+            Reason::NotOurs,
         ),
         (
             "GRE to the vip",

@@ -8,7 +8,8 @@ use lb_tests::{
 };
 
 use crate::{
-    backends, crossed, dsr, established, fragments_astray, handshake, new_flows, not_ours, resets, route,
+    backends, crossed, dsr, established, fragments_astray, handshake, new_flows, not_ours, resets,
+    route,
     scene::{FRONT, Scene},
     truncated, tunnels, udp,
 };

@@ -61,7 +61,7 @@ fn a_vip_that_is_gone_is_still_admitted_while_backends_are_left() {
     for address in ["203.0.113.10:80", "203.0.113.20:80"] {
         assert!(world.admits(vip(address)), "{address}");
     }
-    assert_eq!(world.applied.vips4.len(), 1);
+    assert_eq!(world.applied.vips4.len(), 2, "the vip and its address");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Body, Packet};
+use super::{Body, Packet, icmp};
 use crate::packet::{ethertype, protocol};
 
 impl Packet {
@@ -43,6 +43,10 @@ impl Packet {
         match &self.body {
             Body::Tcp(tcp) => (protocol::TCP, tcp.build(self.source, self.destination)),
             Body::Udp(udp) => (protocol::UDP, udp.build(self.source, self.destination)),
+            Body::Icmp(message) => (
+                icmp::protocol_of(self.source),
+                message.build(self.source, self.destination),
+            ),
             Body::Raw(protocol, bytes) => (*protocol, bytes.clone()),
         }
     }
@@ -136,7 +140,7 @@ pub(super) fn transport_checksum(
 }
 
 /// The ones' complement sum of RFC 1071.
-fn sum(bytes: &[u8]) -> u16 {
+pub(super) fn sum(bytes: &[u8]) -> u16 {
     let mut sum = 0_u32;
     for pair in bytes.chunks(2) {
         sum += u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0));

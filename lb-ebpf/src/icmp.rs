@@ -1,0 +1,240 @@
+//! ICMP: an echo request for an address of a vip is answered ([`echo`]). All the rest passes.
+//!
+//! What is done here hangs directly under the program's entry, and keeps little on the stack.
+
+mod echo;
+
+use core::hint::black_box;
+
+use aya_ebpf::programs::XdpContext;
+use lb_common::{Address, V4, V6, reason::Reason};
+
+use crate::{
+    answer::HOP_LIMIT,
+    family::{Inet, Inet6},
+    packet::{Ethernet, FRAGMENT_MASK_BE, FRAGMENT_OFFSET_MASK_BE, Ipv4, Ipv6, extension, view},
+    rewrite::{Readdress, checksum, fold},
+    table::Table,
+};
+
+/// A header of ICMP (RFC 792) or ICMPv6 (RFC 4443, section 2.1).
+#[repr(C)]
+pub struct Header {
+    kind: u8,
+    code: u8,
+    checksum_be: u16,
+    /// Identifier and sequence number of an echo.
+    rest_be: u32,
+}
+
+/// Where a frame's message lies. Its header is within the frame.
+pub struct Message {
+    /// Bytes of the frame before it.
+    at: usize,
+    /// Bytes of the frame to its end.
+    end: usize,
+    /// It is the first fragment of its datagram.
+    fragment: bool,
+}
+
+/// ICMP of an address family.
+pub trait Icmp: Readdress + Table {
+    /// Types of messages.
+    const ECHO_REQUEST: u8;
+    const ECHO_REPLY: u8;
+    /// The message in a frame.
+    fn message(ctx: &XdpContext) -> Result<Message, Reason>;
+    /// The checksum of the frame's IP header is right, where it has one.
+    fn header_is_right(ctx: &XdpContext) -> Result<bool, Reason>;
+    /// A single host may have this address.
+    fn is_host(address: &Self::Address) -> bool;
+    /// What the header of an echo reply takes over from that of the request.
+    fn kept(ip: &Self::Header) -> u32;
+    /// Writes the header of an echo reply, whose content has this length.
+    fn write_reply(
+        ip: &mut Self::Header,
+        kept: u32,
+        source: &Self::Address,
+        destination: &Self::Address,
+        length: u32,
+    );
+}
+
+/// What becomes of a packet that is neither TCP nor UDP.
+#[inline(always)]
+pub fn way<F: Icmp>(ctx: &XdpContext) -> Result<u32, Reason> {
+    match kind::<F>(ctx)? {
+        ECHO => echo::answer::<F>(ctx),
+        _ => Err(Reason::OtherProtocol),
+    }
+}
+
+/// Kinds of messages.
+const ECHO: u32 = 1;
+const OTHER: u32 = 0;
+
+/// In a function of its own, so that the entry keeps nothing of the headers.
+#[inline(never)]
+fn kind<F: Icmp>(ctx: &XdpContext) -> Result<u32, Reason> {
+    let message = F::message(ctx)?;
+    let header: &Header = view(ctx, message.at)?;
+    if header.kind == F::ECHO_REQUEST && header.code == 0 {
+        return Ok(ECHO);
+    }
+    Ok(OTHER)
+}
+
+impl Icmp for Inet {
+    const ECHO_REQUEST: u8 = 8;
+    const ECHO_REPLY: u8 = 0;
+
+    #[inline(always)]
+    fn message(ctx: &XdpContext) -> Result<Message, Reason> {
+        let ip: &Ipv4 = view(ctx, size_of::<Ethernet>())?;
+        let header_length = (ip.version_ihl & 0x0f) as usize * 4;
+        if ip.version_ihl >> 4 != 4 || header_length < size_of::<Ipv4>() {
+            return Err(Reason::Truncated);
+        }
+        if ip.protocol != V4::ICMP {
+            return Err(Reason::OtherProtocol);
+        }
+        if ip.fragment_be & FRAGMENT_OFFSET_MASK_BE != 0 {
+            return Err(Reason::LaterFragment);
+        }
+        let ip_length = u16::from_be(ip.total_length_be) as usize;
+        let fragment = ip.fragment_be & FRAGMENT_MASK_BE != 0;
+        Message::within(ctx, header_length, ip_length, fragment)
+    }
+
+    #[inline(always)]
+    fn header_is_right(ctx: &XdpContext) -> Result<bool, Reason> {
+        const WORDS: usize = size_of::<Ipv4>() / 4;
+        const MOST_WORDS: usize = 15;
+        let ip: &Ipv4 = view(ctx, size_of::<Ethernet>())?;
+        let words = (ip.version_ihl & 0x0f) as usize;
+        let fixed: &[u32; WORDS] = view(ctx, size_of::<Ethernet>())?;
+        let mut sum = 0;
+        for word in fixed {
+            sum += *word as u64;
+        }
+        for at in WORDS..MOST_WORDS {
+            if at >= words {
+                break;
+            }
+            let word: &u32 = view(ctx, size_of::<Ethernet>() + at * 4)?;
+            sum += *word as u64;
+        }
+        Ok(fold(sum) == u16::MAX)
+    }
+
+    /// Not those of this network, of this host and of many hosts (RFC 1122, section 3.2.1.3).
+    #[inline(always)]
+    fn is_host(address: &V4) -> bool {
+        let first = u32::from_be(address[0]) >> 24;
+        first != 0 && first != 127 && first < 224
+    }
+
+    /// Traffic class, identification, and the bit that forbids to fragment: a reply is as long as its
+    /// request.
+    #[inline(always)]
+    fn kept(ip: &Ipv4) -> u32 {
+        let whole = (ip.fragment_be & DO_NOT_FRAGMENT_BE != 0) as u32;
+        (ip.id_be as u32) << 16 | whole << WHOLE_BIT | ip.tos as u32
+    }
+
+    #[inline(always)]
+    fn write_reply(ip: &mut Ipv4, kept: u32, source: &V4, destination: &V4, length: u32) {
+        const VERSION_IHL: u8 = 0x45;
+        ip.version_ihl = VERSION_IHL;
+        ip.tos = kept as u8;
+        ip.total_length_be = ((size_of::<Ipv4>() as u32 + length) as u16).to_be();
+        ip.id_be = (kept >> 16) as u16;
+        ip.fragment_be = (kept >> WHOLE_BIT & 1) as u16 * DO_NOT_FRAGMENT_BE;
+        ip.ttl = HOP_LIMIT;
+        ip.protocol = V4::ICMP;
+        ip.source = *source;
+        ip.destination = *destination;
+        ip.checksum_be = checksum(ip);
+    }
+}
+
+impl Icmp for Inet6 {
+    const ECHO_REQUEST: u8 = 128;
+    const ECHO_REPLY: u8 = 129;
+
+    #[inline(always)]
+    fn message(ctx: &XdpContext) -> Result<Message, Reason> {
+        let ip: &Ipv6 = view(ctx, size_of::<Ethernet>())?;
+        if u32::from_be(ip.version_class_label_be) >> 28 != 6 {
+            return Err(Reason::Truncated);
+        }
+        let (extensions, fragment) = if ip.next_header == V6::ICMP {
+            (0, false)
+        } else {
+            extension::walk(ctx, V6::ICMP)?
+        };
+        let ip: &Ipv6 = view(ctx, size_of::<Ethernet>())?;
+        let ip_length = size_of::<Ipv6>() + u16::from_be(ip.payload_length_be) as usize;
+        Message::within(ctx, size_of::<Ipv6>() + extensions, ip_length, fragment)
+    }
+
+    #[inline(always)]
+    fn header_is_right(_ctx: &XdpContext) -> Result<bool, Reason> {
+        Ok(true)
+    }
+
+    /// Not the unspecified one, that of this host and those of many hosts (RFC 4291, section 2.4).
+    #[inline(always)]
+    fn is_host(address: &V6) -> bool {
+        let one_of_two = address[0] | address[1] | address[2] == 0 && u32::from_be(address[3]) <= 1;
+        !one_of_two && u32::from_be(address[0]) >> 24 != 0xff
+    }
+
+    /// The traffic class. The flow label is of the request's direction.
+    #[inline(always)]
+    fn kept(ip: &Ipv6) -> u32 {
+        u32::from_be(ip.version_class_label_be) & TRAFFIC_CLASS
+    }
+
+    #[inline(always)]
+    fn write_reply(ip: &mut Ipv6, kept: u32, source: &V6, destination: &V6, length: u32) {
+        const VERSION: u32 = 6 << 28;
+        ip.version_class_label_be = (VERSION | kept).to_be();
+        ip.payload_length_be = (length as u16).to_be();
+        ip.next_header = V6::ICMP;
+        ip.hop_limit = HOP_LIMIT;
+        for (word, new) in ip.source.iter_mut().zip(source) {
+            *word = *new;
+        }
+        for (word, new) in ip.destination.iter_mut().zip(destination) {
+            *word = *new;
+        }
+    }
+}
+
+const DO_NOT_FRAGMENT_BE: u16 = 0x4000_u16.to_be();
+/// The bit between IPv4's traffic class and identification that says the same.
+const WHOLE_BIT: u32 = 8;
+/// Of the first word of an IPv6 header.
+const TRAFFIC_CLASS: u32 = 0xff << 20;
+
+impl Message {
+    /// The message behind so many bytes of an IP packet of this length.
+    #[inline(always)]
+    fn within(
+        ctx: &XdpContext,
+        before: usize,
+        ip_length: usize,
+        fragment: bool,
+    ) -> Result<Self, Reason> {
+        let at = size_of::<Ethernet>() + before;
+        let end = size_of::<Ethernet>() + ip_length;
+        // Hidden from the optimizer, which would have the views below go without the comparison that
+        // the verifier wants to see.
+        let frame_length = black_box(ctx.data_end() - ctx.data());
+        if at + size_of::<Header>() > end || end > frame_length {
+            return Err(Reason::Truncated);
+        }
+        Ok(Self { at, end, fragment })
+    }
+}
