@@ -62,11 +62,14 @@ reasons! {
     LaterFragment = "later_fragment", Pass;
     /// Rewritten, but the next hop is unknown: the kernel resolves it and forwards.
     NextHopUnknown = "next_hop_unknown", Pass;
-    /// ICMP for an address of a vip, in fragments: the kernel may put it together.
+    /// A fragment of an echo request for an address of a vip, or of an ICMP error: the kernel may put it
+    /// together.
     IcmpFragment = "icmp_fragment", Pass;
     /// An echo request for an address of a vip with a wrong header checksum, or from or to an address
     /// that no single host has; or an ICMP error whose quoted packet contradicts itself or the error.
     IcmpMalformed = "icmp_malformed", Pass;
+    /// An ICMP error that is for a vip by the packet that it quotes, but about no known flow.
+    IcmpNoFlow = "icmp_no_flow", Pass;
 
     /// TTL or hop limit would reach 0.
     TtlExpired = "ttl_expired", Drop;
@@ -99,6 +102,13 @@ reasons! {
     RstLimited = "rst_limited", Drop;
     /// A reset was due in answer to a reset, which RFC 9293 forbids.
     RstForRst = "rst_for_rst", Drop;
+    /// An ICMP error about a flow whose backend is down or removed.
+    IcmpBackendDown = "icmp_backend_down", Drop;
+    /// An ICMP error for a vip whose backends are of the other address family, or from such a backend.
+    IcmpCrossed = "icmp_crossed", Drop;
+    /// An ICMP error about a flow that cannot go on: its TTL or hop limit would reach 0, or it does not
+    /// fit the way to the backend, or the backend's MAC address is unknown in mode `dsr`.
+    IcmpUndeliverable = "icmp_undeliverable", Drop;
     /// An echo request for an address of a vip, beyond the rate limit.
     IcmpLimited = "icmp_limited", Drop;
 
@@ -115,6 +125,8 @@ reasons! {
 
     /// A confirmed flow stayed among the half-open ones because the flow table is full.
     FlowTableFull = "flow_table_full", Event;
+    /// An ICMP error about a flow was sent on to whom it concerns.
+    IcmpError = "icmp_error", Event;
     /// A new flow.
     FlowNew = "flow_new", Event;
     /// A flow was confirmed.

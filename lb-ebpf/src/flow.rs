@@ -215,6 +215,12 @@ fn twin<F: Table>(key: &FlowKey<F::Address>, found: &Found<F>) -> Option<Twin<F>
     })
 }
 
+/// The other direction has an entry too.
+#[inline(never)]
+pub fn has_twin<F: Table>(key: &FlowKey<F::Address>, found: &Found<F>) -> bool {
+    twin::<F>(key, found).is_some()
+}
+
 /// Notes that a packet of the flow passed, and keeps what it changed.
 #[inline(always)]
 pub fn seen<F: Table>(key: &FlowKey<F::Address>, found: &mut Found<F>, now_ns: u64) {

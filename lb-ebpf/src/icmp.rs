@@ -1,14 +1,17 @@
-//! ICMP: an echo request for an address of a vip is answered ([`echo`]). All the rest passes.
+//! ICMP: an echo request for an address of a vip is answered ([`echo`]), and an error about a flow goes to
+//! whom it concerns ([`error`]). All the rest passes.
 //!
 //! What is done here hangs directly under the program's entry, and keeps little on the stack.
 
 mod echo;
+mod error;
 
 use core::hint::black_box;
 
 use aya_ebpf::programs::XdpContext;
-use lb_common::{Address, V4, V6, reason::Reason};
+use lb_common::{Address, PROTOCOL_TCP, PROTOCOL_UDP, V4, V6, reason::Reason};
 
+use self::error::Quoted;
 use crate::{
     answer::HOP_LIMIT,
     family::{Inet, Inet6},
@@ -23,7 +26,7 @@ pub struct Header {
     kind: u8,
     code: u8,
     checksum_be: u16,
-    /// Identifier and sequence number of an echo.
+    /// Identifier and sequence number of an echo. Behind it lies what an error quotes.
     rest_be: u32,
 }
 
@@ -42,10 +45,16 @@ pub trait Icmp: Readdress + Table {
     /// Types of messages.
     const ECHO_REQUEST: u8;
     const ECHO_REPLY: u8;
+    /// A message of this type quotes a packet.
+    fn is_error(kind: u8) -> bool;
     /// The message in a frame.
     fn message(ctx: &XdpContext) -> Result<Message, Reason>;
     /// The checksum of the frame's IP header is right, where it has one.
     fn header_is_right(ctx: &XdpContext) -> Result<bool, Reason>;
+    /// What an error quotes.
+    fn quoted(ctx: &XdpContext, message: &Message) -> Result<Quoted, Reason>;
+    /// The checksum of an IP header; 0 where it has none.
+    fn header_checksum(ip: &Self::Header) -> u16;
     /// A single host may have this address.
     fn is_host(address: &Self::Address) -> bool;
     /// What the header of an echo reply takes over from that of the request.
@@ -65,12 +74,14 @@ pub trait Icmp: Readdress + Table {
 pub fn way<F: Icmp>(ctx: &XdpContext) -> Result<u32, Reason> {
     match kind::<F>(ctx)? {
         ECHO => echo::answer::<F>(ctx),
+        ERROR => error::send_on::<F>(ctx),
         _ => Err(Reason::OtherProtocol),
     }
 }
 
 /// Kinds of messages.
 const ECHO: u32 = 1;
+const ERROR: u32 = 2;
 const OTHER: u32 = 0;
 
 /// In a function of its own, so that the entry keeps nothing of the headers.
@@ -81,12 +92,21 @@ fn kind<F: Icmp>(ctx: &XdpContext) -> Result<u32, Reason> {
     if header.kind == F::ECHO_REQUEST && header.code == 0 {
         return Ok(ECHO);
     }
+    if F::is_error(header.kind) {
+        return Ok(ERROR);
+    }
     Ok(OTHER)
 }
 
 impl Icmp for Inet {
     const ECHO_REQUEST: u8 = 8;
     const ECHO_REPLY: u8 = 0;
+
+    /// Destination unreachable, source quench, time exceeded, parameter problem.
+    #[inline(always)]
+    fn is_error(kind: u8) -> bool {
+        matches!(kind, 3 | 4 | 11 | 12)
+    }
 
     #[inline(always)]
     fn message(ctx: &XdpContext) -> Result<Message, Reason> {
@@ -110,9 +130,8 @@ impl Icmp for Inet {
     fn header_is_right(ctx: &XdpContext) -> Result<bool, Reason> {
         const WORDS: usize = size_of::<Ipv4>() / 4;
         const MOST_WORDS: usize = 15;
-        let ip: &Ipv4 = view(ctx, size_of::<Ethernet>())?;
-        let words = (ip.version_ihl & 0x0f) as usize;
         let fixed: &[u32; WORDS] = view(ctx, size_of::<Ethernet>())?;
+        let words = (fixed[0].to_ne_bytes()[0] & 0x0f) as usize;
         let mut sum = 0;
         for word in fixed {
             sum += *word as u64;
@@ -125,6 +144,27 @@ impl Icmp for Inet {
             sum += *word as u64;
         }
         Ok(fold(sum) == u16::MAX)
+    }
+
+    #[inline(always)]
+    fn quoted(ctx: &XdpContext, message: &Message) -> Result<Quoted, Reason> {
+        let Ok(ip) = view::<Ipv4>(ctx, message.quote()) else {
+            return Err(Reason::IcmpMalformed);
+        };
+        let header_length = (ip.version_ihl & 0x0f) as usize * 4;
+        if ip.version_ihl >> 4 != 4 || header_length < size_of::<Ipv4>() {
+            return Err(Reason::IcmpMalformed);
+        }
+        if ip.fragment_be & FRAGMENT_OFFSET_MASK_BE != 0 {
+            return Err(Reason::IcmpNoFlow);
+        }
+        let length = u16::from_be(ip.total_length_be) as usize;
+        Quoted::behind(message, ip.protocol, header_length, length)
+    }
+
+    #[inline(always)]
+    fn header_checksum(ip: &Ipv4) -> u16 {
+        ip.checksum_be
     }
 
     /// Not those of this network, of this host and of many hosts (RFC 1122, section 3.2.1.3).
@@ -162,6 +202,12 @@ impl Icmp for Inet6 {
     const ECHO_REQUEST: u8 = 128;
     const ECHO_REPLY: u8 = 129;
 
+    /// Destination unreachable, packet too big, time exceeded, parameter problem.
+    #[inline(always)]
+    fn is_error(kind: u8) -> bool {
+        matches!(kind, 1..=4)
+    }
+
     #[inline(always)]
     fn message(ctx: &XdpContext) -> Result<Message, Reason> {
         let ip: &Ipv6 = view(ctx, size_of::<Ethernet>())?;
@@ -181,6 +227,32 @@ impl Icmp for Inet6 {
     #[inline(always)]
     fn header_is_right(_ctx: &XdpContext) -> Result<bool, Reason> {
         Ok(true)
+    }
+
+    #[inline(always)]
+    fn quoted(ctx: &XdpContext, message: &Message) -> Result<Quoted, Reason> {
+        let Ok(ip) = view::<Ipv6>(ctx, message.quote()) else {
+            return Err(Reason::IcmpMalformed);
+        };
+        if u32::from_be(ip.version_class_label_be) >> 28 != 6 {
+            return Err(Reason::IcmpMalformed);
+        }
+        let length = size_of::<Ipv6>() + u16::from_be(ip.payload_length_be) as usize;
+        let (extensions, protocol) = match ip.next_header {
+            plain @ (PROTOCOL_TCP | PROTOCOL_UDP) => (0, plain),
+            _ => match extension::walk_inside(ctx, message.quote()) {
+                Ok(found) => found,
+                Err(Reason::LaterFragment) => return Err(Reason::IcmpNoFlow),
+                Err(Reason::Truncated) => return Err(Reason::IcmpMalformed),
+                Err(other) => return Err(other),
+            },
+        };
+        Quoted::behind(message, protocol, size_of::<Ipv6>() + extensions, length)
+    }
+
+    #[inline(always)]
+    fn header_checksum(_ip: &Ipv6) -> u16 {
+        0
     }
 
     /// Not the unspecified one, that of this host and those of many hosts (RFC 4291, section 2.4).
@@ -219,6 +291,12 @@ const WHOLE_BIT: u32 = 8;
 const TRAFFIC_CLASS: u32 = 0xff << 20;
 
 impl Message {
+    /// Bytes of the frame before the packet that an error quotes.
+    #[inline(always)]
+    fn quote(&self) -> usize {
+        self.at + size_of::<Header>()
+    }
+
     /// The message behind so many bytes of an IP packet of this length.
     #[inline(always)]
     fn within(

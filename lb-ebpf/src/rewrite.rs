@@ -37,6 +37,12 @@ impl Difference {
         Self(self.0 + new as u64)
     }
 
+    /// Both changes together.
+    #[inline(always)]
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+
     /// The checksum after the change.
     #[inline(always)]
     pub fn apply(self, checksum_be: u16) -> u16 {

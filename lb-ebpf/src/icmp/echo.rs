@@ -36,6 +36,8 @@ pub fn answer<F: Icmp>(ctx: &XdpContext) -> Result<u32, Reason> {
     if !budget::spend(Budgeted::Echo) {
         return Err(Reason::IcmpLimited);
     }
+    let ip: &F::Header = view(ctx, size_of::<Ethernet>())?;
+    let kept = F::kept(ip);
     let header: &mut Header = view(ctx, message.at)?;
     header.kind = F::ECHO_REPLY;
     header.checksum_be = checksum::<F>(header);
@@ -43,7 +45,6 @@ pub fn answer<F: Icmp>(ctx: &XdpContext) -> Result<u32, Reason> {
     let mut macs = [[0; 6]; 2];
     copy_mac(&mut macs[0], &ethernet.destination);
     copy_mac(&mut macs[1], &ethernet.source);
-    let kept = F::kept(ip);
     let length = (message.end - message.at) as u32;
     let excess = message.at - size_of::<Ethernet>() - size_of::<F::Header>();
     // SAFETY: the context is the one this program was started with; no view from before is used

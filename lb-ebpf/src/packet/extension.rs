@@ -12,6 +12,7 @@ const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
 const DESTINATION_OPTIONS: u8 = 60;
+const NO_NEXT_HEADER: u8 = 59;
 
 /// IPv6: the offset without the reserved bits and the M flag (RFC 8200, section 4.5).
 const FRAGMENT_OFFSET_MASK6_BE: u16 = 0xfff8_u16.to_be();
@@ -56,6 +57,18 @@ pub fn before_fragment(ctx: &XdpContext) -> Result<usize, Reason> {
     walk(ctx, FRAGMENT).map(|(length, _)| length)
 }
 
+/// Bytes of extension headers in a packet that lies in a frame, from its IPv6 header on, and the protocol
+/// number of what follows them.
+#[inline(always)]
+pub fn walk_inside(ctx: &XdpContext, ip_at: usize) -> Result<(usize, u8), Reason> {
+    match extension_walk_inside(ctx.ctx, ip_at as u64) {
+        TRUNCATED => Err(Reason::Truncated),
+        NOT_OURS => Err(Reason::NotOurs),
+        LATER_FRAGMENT => Err(Reason::LaterFragment),
+        found => Ok(((found & LENGTH_MASK) as usize, (found >> NEXT_SHIFT) as u8)),
+    }
+}
+
 /// More than the headers that are walked can be long, each at most 2,048 bytes.
 const LENGTH_MASK: u64 = 0x3fff;
 const FRAGMENT_FOUND: u64 = 1 << 32;
@@ -63,25 +76,50 @@ const OTHER_PROTOCOL: u64 = 1 << 33;
 const TRUNCATED: u64 = 1 << 34;
 const NOT_OURS: u64 = 1 << 35;
 const LATER_FRAGMENT: u64 = 1 << 36;
+/// Where the protocol number stands of what follows.
+const NEXT_SHIFT: u64 = 40;
+/// Farther from the frame's start nothing is looked for.
+const START_MASK: u64 = 0x7fff;
 
 /// A function that the verifier knows as global, as those of [`crate::table`]: what follows it is looked
 /// at once, and not for each number of headers.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn extension_walk(ctx: *mut xdp_md, protocol: u64) -> u64 {
-    match try_walk(&XdpContext::new(ctx), protocol as u8) {
+    match try_walk(&XdpContext::new(ctx), size_of::<Ethernet>(), protocol as u8) {
+        Ok(found) if found >> NEXT_SHIFT == protocol => found & (LENGTH_MASK | FRAGMENT_FOUND),
+        Ok(_) => OTHER_PROTOCOL,
+        Err(reason) => code(reason),
+    }
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn extension_walk_inside(ctx: *mut xdp_md, ip_at: u64) -> u64 {
+    match try_walk(
+        &XdpContext::new(ctx),
+        (ip_at & START_MASK) as usize,
+        NO_NEXT_HEADER,
+    ) {
         Ok(found) => found,
-        Err(Reason::Truncated) => TRUNCATED,
-        Err(Reason::LaterFragment) => LATER_FRAGMENT,
-        Err(Reason::NotOurs) => NOT_OURS,
-        Err(_) => OTHER_PROTOCOL,
+        Err(reason) => code(reason),
     }
 }
 
 #[inline(always)]
-fn try_walk(ctx: &XdpContext, protocol: u8) -> Result<u64, Reason> {
-    let ip: &Ipv6 = view(ctx, size_of::<Ethernet>())?;
-    let first = size_of::<Ethernet>() + size_of::<Ipv6>();
+fn code(reason: Reason) -> u64 {
+    match reason {
+        Reason::LaterFragment => LATER_FRAGMENT,
+        Reason::NotOurs => NOT_OURS,
+        _ => TRUNCATED,
+    }
+}
+
+/// Walks up to the header of this protocol, at the most.
+#[inline(always)]
+fn try_walk(ctx: &XdpContext, ip_at: usize, protocol: u8) -> Result<u64, Reason> {
+    let ip: &Ipv6 = view(ctx, ip_at)?;
+    let first = ip_at + size_of::<Ipv6>();
     let mut next = ip.next_header;
     let mut length = 0;
     let mut fragment = 0;
@@ -109,8 +147,5 @@ fn try_walk(ctx: &XdpContext, protocol: u8) -> Result<u64, Reason> {
             _ => break,
         }
     }
-    if next != protocol {
-        return Err(Reason::OtherProtocol);
-    }
-    Ok(length as u64 | fragment)
+    Ok(length as u64 | fragment | (next as u64) << NEXT_SHIFT)
 }

@@ -344,3 +344,28 @@ fn fragments_between_the_families_are_dropped() {
         outcome.dropped(Reason::FragmentCrossed);
     }
 }
+
+/// They are not translated yet.
+#[test]
+fn icmp_errors_are_dropped() {
+    for mut crossing in Crossing::both(PROTOCOL_TCP) {
+        let local = crossing.establish();
+        let (client, vip) = (crossing.scene.client, crossing.scene.vip);
+        let quoted = Packet::tcp(vip, client).flags(ACK);
+        let kind = if client.is_ipv4() { 3 } else { 1 };
+        let error = Packet::icmp(client.ip(), vip.ip(), kind, 1).quoting(&quoted, usize::MAX);
+        let outcome = crossing.scene.rig.send(&error);
+        outcome.dropped(Reason::IcmpCrossed);
+
+        let backend = crossing.backend;
+        let quoted = Packet::tcp(local, backend).flags(ACK);
+        let kind = if backend.is_ipv4() { 3 } else { 1 };
+        let error = Packet::icmp(backend.ip(), local.ip(), kind, 1).quoting(&quoted, usize::MAX);
+        let outcome = crossing.scene.rig.send(&error);
+        if backend.is_ipv4() {
+            outcome.passed_untouched(Reason::NotOurs);
+        } else {
+            outcome.dropped(Reason::IcmpCrossed);
+        }
+    }
+}

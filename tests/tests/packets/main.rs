@@ -14,6 +14,8 @@ mod fragments_astray;
 mod full_tables;
 mod handshake;
 mod icmp_echo;
+mod icmp_errors;
+mod icmp_one_way;
 mod jumbo;
 mod loads;
 mod new_flows;

@@ -358,6 +358,46 @@ fn a_reset_without_flow_is_wrapped_too() {
     });
 }
 
+/// An error of the client's side goes whole, and the way of the client's packets.
+#[test]
+fn icmp_errors_are_wrapped_too() {
+    with_each(|scene, pipe| {
+        let (kind, bytes) = if scene.client.is_ipv4() {
+            (3, 28)
+        } else {
+            (2, 48)
+        };
+        let quoted = Packet::tcp(scene.vip, scene.client)
+            .flags(ACK)
+            .payload(b"data");
+        let error = |sender| {
+            Packet::icmp(sender, scene.vip.ip(), kind, 4)
+                .rest(1_400)
+                .quoting(&quoted, bytes)
+                .macs(ROUTER, FRONT)
+        };
+        let errors = [error(scene.client.ip()), error(scene.stranger())];
+        for error in &errors {
+            wraps(scene, pipe, error.clone(), &[Reason::IcmpError]);
+        }
+        establish(scene, pipe);
+        for error in &errors {
+            wraps(scene, pipe, error.clone(), &[Reason::IcmpError]);
+        }
+        let [error, _] = errors;
+        let dying = error.clone().ttl(1);
+        scene.rig.send(&dying).dropped(Reason::IcmpUndeliverable);
+        let large = quoted.payload(&[7; MTU as usize]);
+        let large = error.clone().quoting(&large, MTU as usize);
+        scene.rig.send(&large).dropped(Reason::IcmpUndeliverable);
+        scene.rig.change_backend(0, |backend| backend.ifindex = 0);
+        let outcome = scene.rig.send(&error);
+        let expected = pipe.wrapped_for(scene, error, 0, (ROUTER, FRONT));
+        let counted = [Reason::IcmpError, Reason::NextHopUnknown];
+        outcome.passed_as(&expected).counts(&counted);
+    });
+}
+
 fn bits(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(address) => address.to_bits().into(),
