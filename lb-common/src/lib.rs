@@ -13,6 +13,7 @@ pub mod backend;
 pub mod flow;
 pub mod fragment;
 pub mod hash;
+pub mod interface;
 pub mod load;
 pub mod reason;
 pub mod service;
@@ -83,6 +84,7 @@ pub mod names {
     pub const BACKENDS: &str = "backends";
     pub const TUNNELS: &str = "tunnels";
     pub const SNAT: &str = "snat";
+    pub const INTERFACES: &str = "interfaces";
     pub const SOURCES4: &str = "sources4";
     pub const SOURCES6: &str = "sources6";
     pub const AFFINITY4: &str = "affinity4";
@@ -110,7 +112,7 @@ pub mod names {
     pub const TICK_NS: &str = "TICK_NS";
 
     /// Every pinned map.
-    pub const MAPS: [&str; 26] = [
+    pub const MAPS: [&str; 27] = [
         SETTINGS,
         VIPS4,
         VIPS6,
@@ -121,6 +123,7 @@ pub mod names {
         BACKENDS,
         TUNNELS,
         SNAT,
+        INTERFACES,
         SOURCES4,
         SOURCES6,
         AFFINITY4,
@@ -164,11 +167,15 @@ pub enum Budgeted {
     UnprovenFlow,
     /// Answering an echo request.
     Echo,
+    /// Sending an ICMP error about a packet whose hops are used up.
+    TimeExceeded,
+    /// Sending one about a packet that is too big. Apart from the former, which anybody may provoke.
+    TooBig,
 }
 
 impl Budgeted {
     /// Length of the map `budgets`.
-    pub const COUNT: u32 = 3;
+    pub const COUNT: u32 = 5;
 
     /// How often in a second, which is also the burst that may be saved up.
     #[inline(always)]
@@ -177,6 +184,7 @@ impl Budgeted {
         match self {
             Self::Reset | Self::Echo => 10_000,
             Self::UnprovenFlow => 50_000,
+            Self::TimeExceeded | Self::TooBig => 1_000,
         }
     }
 }
@@ -361,6 +369,7 @@ pod!(
     fragment::Datagram<V4>,
     fragment::Datagram<V6>,
     fragment::First,
+    interface::Interface,
     load::Load,
     load::Turn,
     service::PortKey<V4>,

@@ -70,8 +70,10 @@ reasons! {
     IcmpMalformed = "icmp_malformed", Pass;
     /// An ICMP error that is for a vip by the packet that it quotes, but about no known flow.
     IcmpNoFlow = "icmp_no_flow", Pass;
+    /// Rewritten, but larger than the next link carries: the kernel fragments it and forwards.
+    ToFragment = "to_fragment", Pass;
 
-    /// TTL or hop limit would reach 0.
+    /// TTL or hop limit would reach 0, and the sender cannot be told.
     TtlExpired = "ttl_expired", Drop;
     /// The lists of the service do not let this source open flows.
     SourceDenied = "source_denied", Drop;
@@ -86,7 +88,7 @@ reasons! {
     FragmentCrossed = "fragment_crossed", Drop;
     /// Mode `dsr`: the backend's MAC address is unknown, and the kernel cannot forward it there.
     BackendUnresolved = "backend_unresolved", Drop;
-    /// Larger than the way to the backend carries once it is wrapped.
+    /// Larger than its way carries, if need be wrapped, and the sender cannot be told.
     TooBig = "too_big", Drop;
     /// Mode `route`: the client's address and port already lead to this backend by another vip.
     FlowConflict = "flow_conflict", Drop;
@@ -109,7 +111,7 @@ reasons! {
     /// An ICMP error about a flow that cannot go on: its TTL or hop limit would reach 0, or it does not
     /// fit the way to the backend, or the backend's MAC address is unknown in mode `dsr`.
     IcmpUndeliverable = "icmp_undeliverable", Drop;
-    /// An echo request for an address of a vip, beyond the rate limit.
+    /// An ICMP error or the answer to an echo request was due, but the rate limit was reached.
     IcmpLimited = "icmp_limited", Drop;
 
     /// Reset: neither a SYN nor of a known flow.
@@ -122,6 +124,10 @@ reasons! {
     BackendDown = "backend_down", Answer;
     /// An echo request for an address of a vip, answered.
     IcmpEcho = "icmp_echo", Answer;
+    /// ICMP time exceeded: TTL or hop limit would reach 0.
+    TimeExceeded = "time_exceeded", Answer;
+    /// ICMP fragmentation needed or packet too big: larger than its way carries, if need be wrapped.
+    PacketTooBig = "packet_too_big", Answer;
 
     /// A confirmed flow stayed among the half-open ones because the flow table is full.
     FlowTableFull = "flow_table_full", Event;

@@ -215,7 +215,9 @@ pub struct Settings {
     pub reply_port_max: u16,
     /// Bits of [`setting`].
     pub flags: u32,
-    pub pad: u32,
+    /// Bytes of the longest frame that fits every interface; a longer one may be too long for the
+    /// interface that it leaves by.
+    pub frame_max: u32,
     /// One bit for each vip ([`hash::vip_bit`], with port 0 for a range of ports) and each address of
     /// one ([`VipKey::of_address`]), each source address of mode `nat` ([`hash::snat_bit`]) and each
     /// backend of mode `route` ([`hash::reply_bit`], with port 0 for one without a port).
@@ -235,7 +237,7 @@ impl Settings {
             reply_port_min: port_min,
             reply_port_max: port_min + (port_count - 1),
             flags: 0,
-            pad: 0,
+            frame_max: u32::MAX,
             filter: [0; FILTER_WORDS],
         }
     }

@@ -11,6 +11,7 @@ use lb_common::{
 use crate::{
     family::Family,
     maps,
+    mtu::{self, Way, how},
     packet::{Ethernet, IpHeader as _, Segment, Transport, copy_mac, view},
     rewrite::Readdress,
     tunnel,
@@ -34,9 +35,12 @@ pub fn to_backend<F: Readdress, T: Transport>(
     Ok(out_of(ctx, settings, backend.ifindex))
 }
 
-/// The way to such a backend can be taken: a hop is left, which mode `dsr` does not need.
+/// The way to such a backend can be taken: a hop is left, which mode `dsr` does not need; there the packet
+/// has to fit the link. Whether it fits a tunnel, [`tunnel`] knows.
 #[inline(always)]
 pub fn can_go<F: Family, T: Transport>(
+    ctx: &XdpContext,
+    settings: &Settings,
     segment: &Segment<'_, F, T>,
     backend: &Backend,
 ) -> Result<(), Reason> {
@@ -44,6 +48,10 @@ pub fn can_go<F: Family, T: Transport>(
         if backend.ifindex == 0 {
             return Err(Reason::BackendUnresolved);
         }
+        mtu::fits(ctx, settings, segment, 0, || Way {
+            ifindex: backend.ifindex,
+            how: how::UNFORWARDABLE,
+        })?;
     } else if segment.ip.hop_limit() <= 1 {
         return Err(Reason::TtlExpired);
     }
@@ -61,7 +69,6 @@ pub fn past_us<F: Readdress, T: Transport>(
     if backend.mode == mode::DSR {
         address(segment.ethernet, &backend.peer_mac, &backend.local_mac);
     } else {
-        F::decrement_hops(segment.ip);
         tunnel::wrap(ctx, (backend_idx, backend), key_hash)?;
         if backend.ifindex == 0 {
             return Err(Reason::NextHopUnknown);

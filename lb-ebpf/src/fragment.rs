@@ -19,7 +19,7 @@ use lb_common::{
 use crate::{
     clock::now_ns,
     family::{Family, Inet, Inet6},
-    flow, forward, maps,
+    flow, forward, maps, mtu,
     packet::{Fragment, IpHeader as _, Segment, Transport, rest},
     rewrite::{self, Readdress},
     select, stats,
@@ -104,9 +104,10 @@ pub fn later<F: Readdress + Table>(ctx: &XdpContext) -> Result<u32, Reason> {
     if backend.flows == flows::RESET && from == side::CLIENT {
         return Err(Reason::FragmentUnknown);
     }
+    let settings = maps::SETTINGS.get(0).ok_or(Reason::TableError)?;
     let mut segment = rest::<F>(ctx)?;
     if found.is_one_way() {
-        forward::can_go(&segment, backend)?;
+        forward::can_go(ctx, settings, &segment, backend)?;
         flow::seen(key, &mut found, now_ns);
         stats::packet(backend_idx, side::CLIENT, segment.frame_length);
         return forward::past_us(ctx, &mut segment, (backend_idx, backend), key_hash);
@@ -114,11 +115,16 @@ pub fn later<F: Readdress + Table>(ctx: &XdpContext) -> Result<u32, Reason> {
     if segment.ip.hop_limit() <= 1 {
         return Err(Reason::TtlExpired);
     }
+    let fits = mtu::fits(ctx, settings, &segment, 0, || {
+        mtu::way_of(found.entry, backend)
+    })?;
     flow::seen(key, &mut found, now_ns);
     let entry = &*found.entry;
     stats::packet(backend_idx, from, segment.frame_length);
     rewrite::readdress(&mut segment, entry);
-    let settings = maps::SETTINGS.get(0).ok_or(Reason::TableError)?;
+    if !fits {
+        return Err(Reason::ToFragment);
+    }
     if from == side::CLIENT {
         forward::to_backend(ctx, settings, &mut segment, backend)
     } else {

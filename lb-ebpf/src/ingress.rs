@@ -21,6 +21,7 @@ use crate::{
     forward, fragment,
     icmp::{self, Icmp},
     maps,
+    mtu::{self, way_of, way_to},
     packet::{ETHERTYPE_IPV4_BE, ETHERTYPE_IPV6_BE, Frame, IpHeader as _, Segment, Tcp, Udp},
     rewrite::{self, Readdress},
     select, sources, stats,
@@ -122,7 +123,7 @@ fn known<F: Readdress + Table, T: Life>(ctx: &XdpContext) -> Result<u32, Reason>
         if !found.is_one_way() {
             return Ok(CROSSED);
         }
-        return follow_one_way(ctx, &mut segment, key, found, now_ns);
+        return follow_one_way(ctx, settings, &mut segment, key, found, now_ns);
     }
     follow(ctx, settings, &mut segment, key, found, now_ns)
 }
@@ -173,10 +174,15 @@ fn new<F: Readdress + Table, T: Life>(ctx: &XdpContext, service_idx: u32) -> Res
         affinity::backend::<F>(ctx, service_idx, service, key_hash, true).map_err(T::refusal)?;
     let key = in_memory(key);
     let ifindex = ctx.ingress_ifindex() as u32;
+    let fits = mtu::fits(ctx, settings, &segment, 0, || way_to(choice.backend))
+        .inspect_err(|_| choice.give_back(true))?;
     let entry = select::open::<F>(segment.ethernet, key, settings, &choice, ifindex, now_ns())
         .inspect_err(|_| choice.give_back(true))?;
     stats::packet(choice.backend_idx, side::CLIENT, segment.frame_length);
     rewrite::readdress(&mut segment, entry);
+    if !fits {
+        return Err(Reason::ToFragment);
+    }
     forward::to_backend(ctx, settings, &mut segment, choice.backend)
 }
 
@@ -189,6 +195,7 @@ fn new_one_way<F: Readdress + Table, T: Life>(
 ) -> Result<u32, Reason> {
     let mut segment = F::segment::<T>(Frame::new(ctx)?)?;
     let key = &segment.key();
+    let settings = maps::SETTINGS.get(0).ok_or(Reason::TableError)?;
     let service = maps::SERVICES.get(service_idx).ok_or(Reason::TableError)?;
     let key_hash = select::draft::<F>()?.key_hash;
     let opens = T::opens(&segment);
@@ -197,7 +204,7 @@ fn new_one_way<F: Readdress + Table, T: Life>(
     let key = in_memory(key);
     choice.flags |= flag::ONE_WAY;
     let ifindex = ctx.ingress_ifindex() as u32;
-    forward::can_go(&segment, choice.backend)
+    forward::can_go(ctx, settings, &segment, choice.backend)
         .and_then(|()| tunnel::fits(ctx, choice.backend_idx, choice.backend))
         .and_then(|()| {
             if !T::opens_one_way(&segment) {
@@ -236,6 +243,9 @@ fn known_crossed<F: Translate, T: Life>(ctx: &XdpContext) -> Result<u32, Reason>
     }
     translate::can_be(&segment)?;
     let from = found.entry.side;
+    let fits = mtu::fits(ctx, settings, &segment, F::GROWTH, || {
+        way_of(found.entry, backend)
+    })?;
     if note(ctx, &segment, key, &mut found, now_ns) == Progress::Over {
         return Ok(UNKNOWN);
     }
@@ -243,9 +253,12 @@ fn known_crossed<F: Translate, T: Life>(ctx: &XdpContext) -> Result<u32, Reason>
     let entry = &*found.entry;
     stats::packet(backend_idx, from, segment.frame_length);
     if from == side::CLIENT {
-        return across_to_backend(ctx, settings, segment, entry, backend);
+        return across_to_backend(ctx, settings, segment, entry, backend, fits);
     }
-    translate::across(ctx, segment, entry, true)?;
+    translate::across(ctx, segment, entry, fits)?;
+    if !fits {
+        return Err(Reason::ToFragment);
+    }
     forward::by(
         ctx,
         settings,
@@ -267,14 +280,19 @@ fn new_crossed<F: Translate, T: Life>(ctx: &XdpContext, service_idx: u32) -> Res
     let mut choice = affinity::backend::<F>(ctx, service_idx, service, hash::flow(key), true)
         .map_err(T::refusal)?;
     choice.flags |= flag::CROSSED;
+    let fits = mtu::fits(ctx, settings, &segment, F::GROWTH, || {
+        way_to(choice.backend)
+    })
+    .inspect_err(|_| choice.give_back(true))?;
     let ifindex = ctx.ingress_ifindex() as u32;
     let entry = select::open::<Inet6>(segment.ethernet, key, settings, &choice, ifindex, now_ns())
         .inspect_err(|_| choice.give_back(true))?;
     stats::packet(choice.backend_idx, side::CLIENT, segment.frame_length);
-    across_to_backend(ctx, settings, segment, entry, choice.backend)
+    across_to_backend(ctx, settings, segment, entry, choice.backend, fits)
 }
 
-/// Where the next hop is unknown the kernel takes the hop off, as in [`forward::to_backend`].
+/// Where the kernel forwards (the next hop is unknown, or the packet is to be fragmented) it takes the hop
+/// off, as in [`forward::to_backend`].
 #[inline(always)]
 fn across_to_backend<F: Translate, T: Life>(
     ctx: &XdpContext,
@@ -282,9 +300,13 @@ fn across_to_backend<F: Translate, T: Life>(
     segment: Segment<'_, F, T>,
     entry: &Flow<V6>,
     backend: &Backend,
+    fits: bool,
 ) -> Result<u32, Reason> {
     let resolved = backend.ifindex != 0;
-    translate::across(ctx, segment, entry, resolved)?;
+    translate::across(ctx, segment, entry, resolved && fits)?;
+    if !fits {
+        return Err(Reason::ToFragment);
+    }
     if !resolved {
         return Err(Reason::NextHopUnknown);
     }
@@ -301,6 +323,7 @@ fn across_to_backend<F: Translate, T: Life>(
 #[inline(always)]
 fn follow_one_way<F: Readdress + Table, T: Life>(
     ctx: &XdpContext,
+    settings: &Settings,
     segment: &mut Segment<'_, F, T>,
     key: &FlowKey<F::Address>,
     mut found: Found<F>,
@@ -313,7 +336,7 @@ fn follow_one_way<F: Readdress + Table, T: Life>(
     {
         return Ok(UNKNOWN);
     }
-    forward::can_go(segment, backend)?;
+    forward::can_go(ctx, settings, segment, backend)?;
     if !T::is_steady(segment, &found)
         && T::advance_one_way(segment, key, &mut found, now_ns) == Progress::Over
     {
@@ -364,6 +387,7 @@ fn follow<F: Readdress + Table, T: Life>(
     if segment.ip.hop_limit() <= 1 {
         return Err(Reason::TtlExpired);
     }
+    let fits = mtu::fits(ctx, settings, segment, 0, || way_of(found.entry, backend))?;
     let from = found.entry.side;
     if note(ctx, segment, key, &mut found, now_ns) == Progress::Over {
         return Ok(UNKNOWN);
@@ -372,6 +396,9 @@ fn follow<F: Readdress + Table, T: Life>(
     let entry = found.entry;
     stats::packet(entry.backend_idx, from, segment.frame_length);
     rewrite::readdress(segment, entry);
+    if !fits {
+        return Err(Reason::ToFragment);
+    }
     if from == side::CLIENT {
         forward::to_backend(ctx, settings, segment, backend)
     } else {

@@ -23,6 +23,8 @@ mod icmp;
 mod ingress;
 mod load;
 mod maps;
+mod mtu;
+mod own_error;
 mod packet;
 mod ports;
 mod rewrite;

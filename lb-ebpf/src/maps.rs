@@ -13,6 +13,7 @@ use lb_common::{
     backend::{Backend, BackendStats, Tunnel},
     flow::FlowKey,
     fragment::{Datagram, First, MAX_DATAGRAMS},
+    interface::{Interface, MAX_INTERFACES},
     load::{Load, Turn},
     reason::REASON_SLOTS,
     service::{PortKey, Service, Settings, VipKey},
@@ -20,7 +21,7 @@ use lb_common::{
     table::{Entries, Head, buckets},
 };
 
-use crate::{flow::Copies, packet::Fragment, select::Draft};
+use crate::{flow::Copies, mtu::Excess, packet::Fragment, select::Draft};
 
 const FLOW_BUCKETS: usize = buckets(262_144, 65_536) as usize;
 
@@ -57,6 +58,9 @@ pub static BACKENDS: Array<Backend> = Array::with_max_entries(MAX_BACKENDS, 0);
 pub static TUNNELS: Array<Tunnel> = Array::with_max_entries(MAX_BACKENDS, ALIGNED as u32);
 #[map(name = "snat")]
 pub static SNAT: Array<V6> = Array::with_max_entries(MAX_SNAT, 0);
+/// By index, of those that packets come and go by.
+#[map(name = "interfaces")]
+pub static INTERFACES: HashMap<u32, Interface> = HashMap::with_max_entries(MAX_INTERFACES, 0);
 /// Entries are made as they come: these lengths are limits.
 #[map(name = "sources4")]
 pub static SOURCES4: LpmTrie<Source<V4>, u32> = LpmTrie::with_max_entries(SOURCE_SLOTS, 0);
@@ -106,7 +110,8 @@ pub static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(REASON_SLOT
 pub static BUDGETS: PerCpuArray<Budget> = PerCpuArray::with_max_entries(Budgeted::COUNT, 0);
 
 /// Scratch, which holds nothing between two packets and is not pinned: for half-open entries that
-/// are copied out, for the key of a swept one, for a new flow, and for a fragment.
+/// are copied out, for the key of a swept one, for a new flow, for a fragment, and for what a packet
+/// exceeds.
 #[map(name = "copies4")]
 pub static COPIES4: PerCpuArray<Copies<V4>> = PerCpuArray::with_max_entries(1, 0);
 #[map(name = "copies6")]
@@ -126,3 +131,5 @@ pub static PLACE: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
 pub static FRAGMENT4: PerCpuArray<Fragment<V4>> = PerCpuArray::with_max_entries(1, 0);
 #[map(name = "fragment6")]
 pub static FRAGMENT6: PerCpuArray<Fragment<V6>> = PerCpuArray::with_max_entries(1, 0);
+#[map(name = "excess")]
+pub static EXCESS: PerCpuArray<Excess> = PerCpuArray::with_max_entries(1, 0);

@@ -16,6 +16,7 @@ use aya_ebpf::{helpers::bpf_xdp_get_buff_len, programs::XdpContext};
 use lb_common::{Address, V4, V6, flow::FlowKey, reason::Reason};
 
 pub use self::{
+    extension::only_fragment_or_first,
     fragment::{Fragment, rest},
     transport::{Tcp, Transport, Udp, tcp_flag},
 };
@@ -60,6 +61,16 @@ pub struct Ipv6 {
     pub hop_limit: u8,
     pub source: V6,
     pub destination: V6,
+}
+
+/// What every ICMP message begins with (RFC 792, RFC 4443 section 2.1).
+#[repr(C)]
+pub struct Icmp {
+    pub kind: u8,
+    pub code: u8,
+    pub checksum_be: u16,
+    /// Depends on the type.
+    pub rest_be: u32,
 }
 
 /// Generic UDP Encapsulation, variant 0 (draft-ietf-intarea-gue, section 3).

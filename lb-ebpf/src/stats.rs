@@ -6,14 +6,15 @@ use lb_common::{
     reason::{Kind, Reason},
 };
 
-use crate::{answer, forward, maps};
+use crate::{answer, forward, maps, own_error};
 
 /// Ends a packet that was not simply forwarded: answers where the reason asks for it, counts, and
 /// says what becomes of the frame.
 #[inline(always)]
 pub fn conclude(ctx: &XdpContext, reason: Reason) -> u32 {
-    let reason = match reason.kind() {
-        Kind::Answer => answer::reset(ctx, reason),
+    let reason = match reason {
+        Reason::TtlExpired | Reason::TooBig => own_error::answer(ctx, reason),
+        _ if reason.kind() == Kind::Answer => answer::reset(ctx, reason),
         _ => reason,
     };
     count(reason);

@@ -36,6 +36,8 @@ pub trait Translate: Readdress {
     fn kept(ip: &Self::Header) -> Kept;
     /// Bytes of the IP header that comes.
     const HEADER: usize;
+    /// Bytes by which a packet grows, options and extension headers aside.
+    const GROWTH: i32 = Self::HEADER as i32 - size_of::<Self::Header>() as i32;
     /// Writes Ethernet's type and the header of IP, behind which follows this content: its
     /// protocol number, and how many bytes.
     fn write(

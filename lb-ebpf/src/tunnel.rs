@@ -16,15 +16,16 @@ use lb_common::{
 
 use crate::{
     answer::HOP_LIMIT,
-    maps,
+    family::{Inet, Inet6},
+    maps, mtu,
     packet::{
         ETHERTYPE_IPV4_BE, ETHERTYPE_IPV6_BE, Ethernet, Gue, Ipv4, Ipv6, Udp, copy_mac, view,
     },
-    rewrite::checksum,
+    rewrite::{Readdress as _, checksum},
 };
 
-/// Wraps the frame's packet for a backend, and gives it the MAC addresses toward there where they are
-/// known; `key_hash` is the flow's.
+/// Wraps the frame's packet, with a hop less, for a backend, and gives it the MAC addresses toward there
+/// where they are known; `key_hash` is the flow's.
 #[inline(always)]
 pub fn wrap(
     ctx: &XdpContext,
@@ -93,6 +94,39 @@ impl Inner {
             })
         }
     }
+
+    /// It fits the tunnel, which adds so many bytes. IPv4 packets that may be fragmented get no exception
+    /// (RFC 2003, section 5.1 leaves the choice).
+    #[inline(always)]
+    fn fits(&self, tunnel: &Tunnel, added: u32) -> Result<(), Reason> {
+        if self.length + added <= tunnel.mtu {
+            return Ok(());
+        }
+        let most = tunnel.mtu.saturating_sub(added);
+        mtu::exceeded(most.max(self.least()), false);
+        Err(Reason::TooBig)
+    }
+
+    /// Most bytes that no link may refuse.
+    #[inline(always)]
+    fn least(&self) -> u32 {
+        if self.protocol == PROTOCOL_IPV4 {
+            mtu::LEAST4
+        } else {
+            mtu::LEAST6
+        }
+    }
+
+    /// Takes a hop off.
+    #[inline(always)]
+    fn hop(&self, ctx: &XdpContext) -> Result<(), Reason> {
+        if self.protocol == PROTOCOL_IPV4 {
+            Inet::decrement_hops(view(ctx, size_of::<Ethernet>())?);
+        } else {
+            Inet6::decrement_hops(view(ctx, size_of::<Ethernet>())?);
+        }
+        Ok(())
+    }
 }
 
 /// Whether the frame's packet can go to this backend once it is wrapped; for a backend without tunnel
@@ -106,10 +140,7 @@ pub fn fits(ctx: &XdpContext, backend_idx: u32, backend: &Backend) -> Result<(),
     let ethernet: &Ethernet = view(ctx, 0)?;
     let inner = Inner::of(ctx, ethernet.ethertype_be)?;
     let (ip_header, shim) = added(backend, tunnel);
-    if inner.length + (ip_header + shim) as u32 > tunnel.mtu {
-        return Err(Reason::TooBig);
-    }
-    Ok(())
+    inner.fits(tunnel, (ip_header + shim) as u32)
 }
 
 /// Bytes that come in front of a packet: of the IP header, and of what follows it.
@@ -149,9 +180,9 @@ fn try_wrap<const RESOLVED: bool>(
         ETHERTYPE_IPV6_BE
     };
     let gue = backend.mode == mode::GUE;
-    if inner.length + (ip_header + shim) as u32 > tunnel.mtu {
-        return Err(Reason::TooBig);
-    }
+    inner.fits(tunnel, (ip_header + shim) as u32)?;
+    // Only now: who is told that his packet is too big gets it quoted as it came.
+    inner.hop(ctx)?;
     // SAFETY: the context is the one this program was started with; no view from before is used
     // afterwards.
     if unsafe { bpf_xdp_adjust_head(ctx.ctx, -((ip_header + shim) as i32)) } != 0 {

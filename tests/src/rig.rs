@@ -9,6 +9,7 @@ mod cpu;
 mod entry;
 mod flows;
 mod fragments;
+mod interfaces;
 mod loads;
 mod outcome;
 mod sources;

@@ -262,12 +262,12 @@ fn past_us<F: Icmp>(
             return Err(Reason::IcmpUndeliverable);
         }
     } else {
-        let ip: &mut F::Header = view(ctx, size_of::<Ethernet>())?;
+        let ip: &F::Header = view(ctx, size_of::<Ethernet>())?;
         if ip.hop_limit() <= 1 {
             return Err(Reason::IcmpUndeliverable);
         }
-        F::decrement_hops(ip);
-        tunnel::wrap(ctx, backend_idx, key_hash).map_err(|_| Reason::IcmpUndeliverable)?;
+        tunnel::wrap(ctx, (backend_idx, backend), key_hash)
+            .map_err(|_| Reason::IcmpUndeliverable)?;
     }
     stats::count(Reason::IcmpError);
     if backend.ifindex == 0 {

@@ -1,7 +1,7 @@
 //! IPv6 extension headers: a walk over the few that may stand before TCP or UDP.
 
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
-use lb_common::reason::Reason;
+use lb_common::{PROTOCOL_TCP, PROTOCOL_UDP, reason::Reason};
 
 use super::{Ethernet, Ipv6, view};
 
@@ -67,6 +67,12 @@ pub fn walk_inside(ctx: &XdpContext, ip_at: usize) -> Result<(usize, u8), Reason
         LATER_FRAGMENT => Err(Reason::LaterFragment),
         found => Ok(((found & LENGTH_MASK) as usize, (found >> NEXT_SHIFT) as u8)),
     }
+}
+
+/// The frame is an IPv6 packet of TCP or UDP, whole or the first fragment of one.
+#[inline(always)]
+pub fn only_fragment_or_first(ctx: &XdpContext) -> bool {
+    walk(ctx, PROTOCOL_TCP).is_ok() || walk(ctx, PROTOCOL_UDP).is_ok()
 }
 
 /// More than the headers that are walked can be long, each at most 2,048 bytes.

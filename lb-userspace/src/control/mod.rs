@@ -14,7 +14,7 @@ mod unused;
 pub mod view;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     net::{IpAddr, SocketAddr, TcpListener},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -82,6 +82,8 @@ pub struct Control {
     decisions: Decisions,
     watcher: Watcher,
     next_hops: HashMap<IpAddr, NextHop>,
+    /// This host's, by index.
+    interfaces: BTreeMap<u32, net::Interface>,
     /// Why there is no next hop, for addresses that have none.
     unreachable: HashMap<IpAddr, String>,
     /// Some interface of the configuration is one end of a veth pair.
@@ -204,6 +206,7 @@ impl Control {
             came_up: self.arrivals.came_up(),
             now,
             next_hops: &self.next_hops,
+            interfaces: &self.interfaces,
             on_veth: self.on_veth,
         };
         self.due = tables::next_change(&inputs)
@@ -288,6 +291,13 @@ impl Control {
                         self.next_hops.remove(&address);
                         self.unreachable.insert(address, why);
                     }
+                }
+                false
+            }
+            net::Event::Interface { ifindex, interface } => {
+                match interface {
+                    Some(interface) => drop(self.interfaces.insert(ifindex, interface)),
+                    None => drop(self.interfaces.remove(&ifindex)),
                 }
                 false
             }

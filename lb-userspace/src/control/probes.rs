@@ -85,19 +85,23 @@ impl Control {
         }
     }
 
-    /// Every backend has a known state, first-hand or adopted, and each that is up a MAC address to
-    /// go by, or a reason why not.
+    /// The interfaces are known, every backend has a known state, first-hand or adopted, and each that
+    /// is up a MAC address to go by, or a reason why not.
     pub(super) fn knows_all(&self) -> bool {
-        self.config.services.iter().all(|service| {
-            service.backends.iter().all(|backend| {
-                let ip = backend.address.ip();
-                let id = backend_identity(service, backend.address);
-                let resolved = (self.next_hops.get(&ip)).is_some_and(|hop| hop.peer_mac.is_some());
-                (self.probed.get(&id)).is_some_and(|probed| {
-                    !probed.health.up || resolved || self.unreachable.contains_key(&ip)
+        let knows_interface =
+            |name: &String| (self.interfaces.values()).any(|interface| interface.name == *name);
+        self.config.interfaces.iter().all(knows_interface)
+            && self.config.services.iter().all(|service| {
+                service.backends.iter().all(|backend| {
+                    let ip = backend.address.ip();
+                    let id = backend_identity(service, backend.address);
+                    let resolved =
+                        (self.next_hops.get(&ip)).is_some_and(|hop| hop.peer_mac.is_some());
+                    (self.probed.get(&id)).is_some_and(|probed| {
+                        !probed.health.up || resolved || self.unreachable.contains_key(&ip)
+                    })
                 })
             })
-        })
     }
 }
 

@@ -2,7 +2,7 @@
 //! packet meets the program.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     sync::Arc,
@@ -155,6 +155,7 @@ impl Control {
             decisions: Decisions::default(),
             watcher: Watcher::spawn(net_in)?,
             next_hops: HashMap::new(),
+            interfaces: BTreeMap::new(),
             unreachable: HashMap::new(),
             on_veth: links.iter().any(|link| link.veth),
             report: Report::default(),

@@ -230,6 +230,7 @@ pub fn layout() -> Vec<Expected> {
         affinity::{Client, MAX_CLIENTS, Remembered},
         backend::{Backend, BackendStats, Tunnel},
         fragment::{Datagram, First, MAX_DATAGRAMS},
+        interface::{Interface, MAX_INTERFACES},
         load::{Load, Turn},
         reason::REASON_SLOTS,
         service::{PortPrefix, Service, Settings, VipKey},
@@ -263,6 +264,7 @@ pub fn layout() -> Vec<Expected> {
         of::<u32, Backend>(names::BACKENDS, ARRAY, Some(MAX_BACKENDS)),
         of::<u32, Tunnel>(names::TUNNELS, ARRAY, Some(MAX_BACKENDS)),
         of::<u32, V6>(names::SNAT, ARRAY, Some(MAX_SNAT)),
+        of::<u32, Interface>(names::INTERFACES, HASH, Some(MAX_INTERFACES)),
         // The key's length in bits stands before it.
         of::<(u32, Source<V4>), u32>(names::SOURCES4, LPM_TRIE, Some(SOURCE_SLOTS)),
         of::<(u32, Source<V6>), u32>(names::SOURCES6, LPM_TRIE, Some(SOURCE_SLOTS)),

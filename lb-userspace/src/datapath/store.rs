@@ -16,6 +16,7 @@ use aya::{
 use lb_common::{
     MAX_BACKENDS, NO_BACKEND, V4, V6,
     backend::{Backend, BackendStats, Tunnel},
+    interface::Interface,
     load::Load,
     mapped, names,
     reason::Reason,
@@ -37,6 +38,7 @@ pub struct Store {
     backends: Array<MapData, Backend>,
     tunnels: Array<MapData, Tunnel>,
     snat: Array<MapData, V6>,
+    interfaces: BpfHashMap<MapData, u32, Interface>,
     sources4: SourceStore<V4>,
     sources6: SourceStore<V6>,
     backend_stats: PerCpuArray<MapData, BackendStats>,
@@ -62,6 +64,7 @@ impl Store {
             backends: typed(pins, names::BACKENDS)?,
             tunnels: typed(pins, names::TUNNELS)?,
             snat: typed(pins, names::SNAT)?,
+            interfaces: typed(pins, names::INTERFACES)?,
             sources4: SourceStore::open(pins, names::SOURCES4)?,
             sources6: SourceStore::open(pins, names::SOURCES6)?,
             backend_stats: typed(pins, names::BACKEND_STATS)?,
@@ -88,6 +91,9 @@ impl Store {
             }
             tables.snat.push(words);
         }
+        tables.interfaces = read_hash(self.interfaces.map(), names::INTERFACES)?
+            .into_iter()
+            .collect();
         tables.backends = read_array(self.backends.map(), names::BACKENDS, |entry: &Backend| {
             entry.identity != 0
         })?;
@@ -111,7 +117,7 @@ impl Store {
         Ok(tables)
     }
 
-    /// Writes a difference. What a write refers to is there before it: sources, backends, rings,
+    /// Writes a difference. What a write refers to is there before it: sources, interfaces, backends, rings,
     /// lists of sources, services, the filter, vips; removals go the other way round.
     ///
     /// # Errors
@@ -119,6 +125,13 @@ impl Store {
     pub fn write(&mut self, changes: &Changes) -> Result<(), DatapathError> {
         for (idx, words) in &changes.snat {
             self.snat.set(*idx, words, 0).map_err(at(names::SNAT))?;
+        }
+        for (ifindex, interface) in &changes.interfaces {
+            if let Some(interface) = interface {
+                (self.interfaces)
+                    .insert(ifindex, interface, 0)
+                    .map_err(at(names::INTERFACES))?;
+            }
         }
         for (idx, tunnel) in &changes.tunnels {
             if let Some(tunnel) = tunnel {
@@ -163,6 +176,11 @@ impl Store {
         }
         for (idx, _) in changes.tunnels.iter().filter(|(_, kept)| kept.is_none()) {
             self.set_tunnel(*idx, &Tunnel::default())?;
+        }
+        for (ifindex, _) in changes.interfaces.iter().filter(|(_, kept)| kept.is_none()) {
+            (self.interfaces)
+                .remove(ifindex)
+                .map_err(at(names::INTERFACES))?;
         }
         Ok(())
     }
@@ -273,12 +291,12 @@ fn read_array<V: Pod>(
     Ok(entries)
 }
 
-fn read_hash<K: Pod + Eq + std::hash::Hash>(
+fn read_hash<K: Pod + Eq + std::hash::Hash, V: Pod>(
     map: &MapData,
     name: &'static str,
-) -> Result<HashMap<K, u32>, DatapathError> {
+) -> Result<HashMap<K, V>, DatapathError> {
     let mut entries = HashMap::new();
-    sys::for_each(map.fd().as_fd(), |key: &K, value: &u32| {
+    sys::for_each(map.fd().as_fd(), |key: &K, value: &V| {
         entries.insert(*key, *value);
     })
     .map_err(call(name))?;

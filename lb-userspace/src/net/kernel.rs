@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 use rtnetlink::packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use rtnetlink::packet_route::address::AddressMessage;
 use rtnetlink::packet_route::neighbour::{
     NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
@@ -47,6 +48,15 @@ impl Requests {
             .await;
         links.map_err(|source| NetError::Request {
             what: "list the interfaces".into(),
+            source,
+        })
+    }
+
+    /// All addresses of this host, IPv4 and IPv6.
+    pub(super) async fn addresses(&self) -> Result<Vec<AddressMessage>, NetError> {
+        let addresses = self.handle.address().get().execute().try_collect().await;
+        addresses.map_err(|source| NetError::Request {
+            what: "list the addresses".into(),
             source,
         })
     }

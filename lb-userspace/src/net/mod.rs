@@ -7,6 +7,7 @@
 use std::io;
 use std::net::IpAddr;
 
+mod interfaces;
 mod kernel;
 pub mod links;
 mod neighbour;
@@ -39,6 +40,16 @@ pub struct NextHop {
     pub mtu: u32,
 }
 
+/// An interface as packets meet it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    pub name: String,
+    /// Most bytes of an IP packet.
+    pub mtu: u32,
+    /// Our addresses on it that others may see as a source, the best first.
+    pub addresses: Vec<IpAddr>,
+}
+
 /// What a [`Watcher`] reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -47,6 +58,12 @@ pub enum Event {
     NextHop {
         address: IpAddr,
         next_hop: Result<NextHop, String>,
+    },
+    /// An interface, when it is first known and whenever its name, MTU or addresses differ; `None`
+    /// when it is gone.
+    Interface {
+        ifindex: u32,
+        interface: Option<Interface>,
     },
     /// An interface appeared, or took this name, after the watcher had started.
     LinkCame { name: String, ifindex: u32 },

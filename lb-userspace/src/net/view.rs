@@ -6,9 +6,11 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::packet_route::address::AddressMessage;
 use rtnetlink::packet_route::link::LinkMessage;
 use rtnetlink::packet_route::neighbour::NeighbourMessage;
 
+use super::interfaces::Interfaces;
 use super::neighbour::{Neighbour, STALE_FOR, key_of};
 use super::next_hop::{NeighbourKey, Route};
 use super::{Event, Link, NextHop};
@@ -19,6 +21,7 @@ const REFRESH_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct View {
     links: HashMap<u32, Link>,
+    interfaces: Interfaces,
     /// Those with a known MAC address, tracked or not.
     neighbours: HashMap<NeighbourKey, Neighbour>,
     tracked: HashMap<IpAddr, Tracked>,
@@ -117,6 +120,21 @@ impl View {
         ids.iter()
             .flat_map(|id| renamed(*id, name(&before, id), name(&self.links, id)))
             .collect()
+    }
+
+    /// Takes in RTM_NEWADDR or RTM_DELADDR.
+    pub(super) fn address(&mut self, message: &AddressMessage, deleted: bool) {
+        self.interfaces.address(message, deleted);
+    }
+
+    /// Takes in all addresses there are.
+    pub(super) fn all_addresses(&mut self, messages: &[AddressMessage]) {
+        self.interfaces.all_addresses(messages);
+    }
+
+    /// What to tell of the interfaces since the last time.
+    pub(super) fn news_of_interfaces(&mut self) -> Vec<Event> {
+        self.interfaces.news(&self.links)
     }
 
     /// Takes in RTM_NEWNEIGH or RTM_DELNEIGH.

@@ -1,4 +1,4 @@
-//! The watcher: keeps the next hop of every tracked address, and says when one changes.
+//! The watcher: keeps the next hop of every tracked address and the interfaces, and says when one changes.
 //!
 //! It subscribes first, then asks for everything, then applies what the kernel tells. Routes are
 //! not kept here: whatever could have changed one, the kernel is asked again, which honours its
@@ -20,7 +20,8 @@ use super::next_hop::NeighbourKey;
 use super::view::{Learned, View};
 use super::{Event, NetError};
 
-/// How long to gather changes of routes, links and addresses before asking for routes again.
+/// How long to gather changes of routes, links and addresses before asking for routes again and telling of
+/// interfaces.
 const DEBOUNCE: Duration = Duration::from_millis(20);
 /// How many routes to ask for before looking at other work again.
 const BATCH: usize = 64;
@@ -182,6 +183,8 @@ impl Watch {
                 _ = rounds.tick() => self.look_after_neighbours(requests).await?,
                 () = sleep_until(routes_due), if self.routes_due.is_some() && idle => {
                     self.routes_due = None;
+                    let news = self.view.news_of_interfaces();
+                    self.tell(news).await?;
                     self.to_route = self.view.tracked().collect();
                 }
                 () = std::future::ready(()), if !idle => self.ask_for_routes(requests).await?,
@@ -195,6 +198,9 @@ impl Watch {
         if !first {
             self.tell(news).await?;
         }
+        self.view.all_addresses(&requests.addresses().await?);
+        let news = self.view.news_of_interfaces();
+        self.tell(news).await?;
         let neighbours = requests.neighbours().await?;
         for learned in self.view.all_neighbours(&neighbours, Instant::now()) {
             self.learned(requests, learned).await?;
@@ -223,10 +229,16 @@ impl Watch {
                 self.tell(news).await?;
                 self.routes_changed();
             }
+            Message::NewAddress(message) => {
+                self.view.address(&message, false);
+                self.routes_changed();
+            }
+            Message::DelAddress(message) => {
+                self.view.address(&message, true);
+                self.routes_changed();
+            }
             Message::NewRoute(_)
             | Message::DelRoute(_)
-            | Message::NewAddress(_)
-            | Message::DelAddress(_)
             | Message::NewRule(_)
             | Message::DelRule(_) => self.routes_changed(),
             _ => {}

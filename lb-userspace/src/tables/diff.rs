@@ -8,6 +8,7 @@ use std::{
 use lb_common::{
     V4, V6,
     backend::{Backend, Tunnel},
+    interface::Interface,
     service::{PortPrefix, Service, Settings, VipKey},
     unmapped,
 };
@@ -23,6 +24,7 @@ use super::{
 pub struct Changes {
     pub settings: Option<Box<Settings>>,
     pub snat: Vec<(u32, V6)>,
+    pub interfaces: Vec<(u32, Option<Interface>)>,
     pub backends: Vec<(u32, Option<Backend>)>,
     pub tunnels: Vec<(u32, Option<Tunnel>)>,
     pub rings: Vec<(u32, Option<Ring>)>,
@@ -47,6 +49,7 @@ impl Changes {
     pub fn len(&self) -> usize {
         usize::from(self.settings.is_some())
             + self.snat.len()
+            + self.interfaces.len()
             + self.backends.len()
             + self.tunnels.len()
             + self.rings.len()
@@ -70,6 +73,7 @@ pub fn difference(applied: &Tables, desired: &Tables) -> Changes {
             .filter(|(idx, words)| applied.snat.get(*idx as usize) != Some(words))
             .map(|(idx, words)| (idx, *words))
             .collect(),
+        interfaces: ordered(&applied.interfaces, &desired.interfaces),
         backends: ordered(&applied.backends, &desired.backends),
         tunnels: ordered(&applied.tunnels, &desired.tunnels),
         rings: ordered(&applied.rings, &desired.rings),

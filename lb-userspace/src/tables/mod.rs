@@ -7,6 +7,7 @@ pub mod diff;
 mod entry;
 pub mod identity;
 pub mod ids;
+mod interfaces;
 pub mod maglev;
 mod modes;
 pub mod ring;
@@ -29,6 +30,7 @@ use std::{
 use lb_common::{
     V4, V6,
     backend::{self, Backend, Tunnel},
+    interface::Interface,
     service::{PortPrefix, Service, Settings, VipKey, setting},
     unmapped,
 };
@@ -52,7 +54,7 @@ use self::{
 };
 use crate::{
     config::{Config, Mode, Service as ServiceConfig, Vip},
-    net::NextHop,
+    net::{self, NextHop},
 };
 
 /// Everything the daemon writes into the maps, by index or key.
@@ -61,6 +63,8 @@ pub struct Tables {
     pub settings: Box<Settings>,
     /// Source addresses of mode `nat`, IPv4 in the form of IPv6.
     pub snat: Vec<V6>,
+    /// By index.
+    pub interfaces: BTreeMap<u32, Interface>,
     pub backends: BTreeMap<u32, Backend>,
     /// By backend, of those of modes `ipip` and `gue`.
     pub tunnels: BTreeMap<u32, Tunnel>,
@@ -84,6 +88,7 @@ impl Tables {
         Self {
             settings: Box::new(Settings::new(1, 1)),
             snat: Vec::new(),
+            interfaces: BTreeMap::new(),
             backends: BTreeMap::new(),
             tunnels: BTreeMap::new(),
             rings: BTreeMap::new(),
@@ -147,6 +152,8 @@ pub struct Inputs<'a> {
     pub now: SystemTime,
     /// By backend address; one that is missing is unknown.
     pub next_hops: &'a HashMap<IpAddr, NextHop>,
+    /// By index.
+    pub interfaces: &'a BTreeMap<u32, net::Interface>,
     /// Some interface of the configuration is one end of a veth pair.
     pub on_veth: bool,
 }
@@ -175,6 +182,8 @@ pub fn compute(
     let config = inputs.config;
     let mut desired = Tables::empty();
     desired.settings = Box::new(settings(inputs, applied));
+    desired.interfaces = interfaces::interfaces(inputs);
+    desired.settings.frame_max = interfaces::frame_max(&desired.interfaces);
 
     let mut vips = Vec::new();
     for service in &config.services {

@@ -41,12 +41,14 @@ macro_rules! inputs {
             came_up: &$world.came_up,
             now: $world.now,
             next_hops: &$world.next_hops,
+            interfaces: &$world.interfaces,
             on_veth: false,
         }
     };
 }
 
 mod affinity;
+mod interfaces;
 mod kept;
 mod modes;
 mod schedulers;

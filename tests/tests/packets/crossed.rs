@@ -20,14 +20,14 @@ use crate::{
 };
 
 /// The client's side of the scene is of one family, the backend's of the other.
-struct Crossing {
-    scene: Scene,
+pub struct Crossing {
+    pub scene: Scene,
     snat: IpAddr,
-    backend: SocketAddr,
+    pub backend: SocketAddr,
 }
 
 impl Crossing {
-    fn both(protocol: u8) -> [Self; 2] {
+    pub fn both(protocol: u8) -> [Self; 2] {
         let scenes = match protocol {
             PROTOCOL_UDP => Scene::over_udp(mode::NAT),
             _ => Scene::both(),
@@ -56,7 +56,7 @@ impl Crossing {
 
     /// Sends a client's packet; returns what the backend gets, which must be sound.
     #[track_caller]
-    fn forth(&mut self, packet: &Packet) -> (SocketAddr, Vec<u8>) {
+    pub fn forth(&mut self, packet: &Packet) -> (SocketAddr, Vec<u8>) {
         let outcome = self.scene.rig.send(packet);
         outcome.verdict(Verdict::Tx).sound();
         let source = match oracle::check(&outcome.frame) {
@@ -70,7 +70,7 @@ impl Crossing {
         (source.0, outcome.frame)
     }
 
-    fn establish(&mut self) -> SocketAddr {
+    pub fn establish(&mut self) -> SocketAddr {
         let client = self.scene.client;
         let (local, _) = self.forth(&self.scene.syn(client));
         let syn_ack = self.by_backend(local).flags(SYN | ACK).seq(BACKEND_ISN);
@@ -84,7 +84,7 @@ impl Crossing {
         local
     }
 
-    fn by_backend(&self, local: SocketAddr) -> Packet {
+    pub fn by_backend(&self, local: SocketAddr) -> Packet {
         Packet::tcp(self.backend, local)
             .macs(backend_mac(0), BACK)
             .seq(BACKEND_ISN + 1)

@@ -15,15 +15,15 @@ use lb_tests::{
 use crate::scene::{BACK, FRONT, ROUTER, Scene, backend_mac};
 
 /// Most bytes of an outer packet, unless a test says otherwise.
-const MTU: u32 = 1_500;
+pub const MTU: u32 = 1_500;
 
 /// A tunnel to backend 0.
 #[derive(Clone, Copy, Debug)]
 pub struct Pipe {
     /// IP in IP where there is none.
-    gue: Option<Gue>,
+    pub gue: Option<Gue>,
     /// Of the outer header.
-    v6: bool,
+    pub v6: bool,
 }
 
 impl Pipe {
@@ -56,7 +56,7 @@ impl Pipe {
     }
 
     /// Bytes that it adds to a packet.
-    fn overhead(self) -> u32 {
+    pub fn overhead(self) -> u32 {
         let ip = if self.v6 { 40 } else { 20 };
         ip + match self.gue {
             None => 0,
@@ -81,7 +81,7 @@ impl Pipe {
     }
 
     /// With one source for all.
-    fn tunnel(self) -> Tunnel {
+    pub fn tunnel(self) -> Tunnel {
         self.tunnel_of(MTU)
     }
 
@@ -154,14 +154,14 @@ pub fn judged(outcome: &Outcome) -> oracle::Outer {
 
 /// The scene's client's packet comes out wrapped, and exactly these are counted.
 #[track_caller]
-fn wraps(scene: &mut Scene, pipe: Pipe, packet: Packet, reasons: &[Reason]) {
+pub fn wraps(scene: &mut Scene, pipe: Pipe, packet: Packet, reasons: &[Reason]) {
     let outcome = scene.rig.send(&packet);
     let expected = pipe.wrapped(scene, packet, 0);
     outcome.transmitted_as(&expected).counts(reasons);
     judged(&outcome);
 }
 
-fn establish(scene: &mut Scene, pipe: Pipe) {
+pub fn establish(scene: &mut Scene, pipe: Pipe) {
     wraps(scene, pipe, scene.syn(scene.client), &[Reason::FlowNew]);
     let confirmed = [Reason::FlowConfirmed];
     wraps(scene, pipe, scene.ack(scene.client), &confirmed);
@@ -274,7 +274,7 @@ pub fn a_packet_may_fill_the_mtu_and_no_more() {
         wraps(scene, pipe, exact, &[]);
         for bytes in [room + 1, room + 1_000] {
             let packet = of(scene, bytes);
-            scene.rig.send(&packet).dropped(Reason::TooBig);
+            scene.rig.send(&packet).counts(&[Reason::PacketTooBig]);
         }
     });
 }
@@ -310,7 +310,7 @@ fn a_packet_that_does_not_fit_opens_no_flow() {
         let flows = scene.rig.stats(0).flows;
         for _ in 0..2 {
             let outcome = scene.rig.send(&packet);
-            outcome.counts(&[Reason::TooBig]).dropped(Reason::TooBig);
+            outcome.counts(&[Reason::PacketTooBig]);
         }
         assert_eq!(scene.rig.stats(0).flows, flows);
         // What fits does open one.

@@ -112,6 +112,7 @@ impl Balancer {
             came_up: &came_up,
             now: self.now,
             next_hops: &next_hops,
+            interfaces: &BTreeMap::new(),
             on_veth: false,
         };
         let desired = compute(&inputs, &self.applied, &mut self.ids, &mut self.rings)

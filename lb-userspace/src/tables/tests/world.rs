@@ -10,6 +10,7 @@ pub(super) struct World {
     pub(super) came_up: HashMap<u64, SystemTime>,
     pub(super) now: SystemTime,
     pub(super) next_hops: HashMap<IpAddr, NextHop>,
+    pub(super) interfaces: BTreeMap<u32, crate::net::Interface>,
     pub(super) applied: Tables,
     pub(super) ids: Ids,
     pub(super) rings: RingCache,
@@ -25,6 +26,7 @@ impl World {
             came_up: HashMap::new(),
             now: UNIX_EPOCH + Duration::from_secs(2000),
             next_hops: HashMap::new(),
+            interfaces: BTreeMap::new(),
             applied: Tables::empty(),
             ids: Ids::default(),
             rings: RingCache::default(),
@@ -115,6 +117,7 @@ pub(super) fn write(tables: &mut Tables, changes: &Changes) {
             None => tables.snat.push(*address),
         }
     }
+    ordered(&mut tables.interfaces, &changes.interfaces);
     ordered(&mut tables.backends, &changes.backends);
     ordered(&mut tables.tunnels, &changes.tunnels);
     ordered(&mut tables.rings, &changes.rings);
