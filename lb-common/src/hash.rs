@@ -1,7 +1,7 @@
 //! The hashes that the datapath and user space must agree on, and that must be the same on every
 //! host: balancers behind one ECMP router pick the same backend for a flow without talking.
 
-use crate::{Address, RING_SLOTS, flow::FlowKey, service::FILTER_BITS};
+use crate::{Address, RING_SLOTS, V6, flow::FlowKey, service::FILTER_BITS};
 
 /// 2^64 divided by the golden ratio, made odd (Knuth, TAOCP vol. 3, section 6.4).
 pub const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -67,6 +67,13 @@ pub fn snat_bit<A: Address>(address: A) -> usize {
 #[must_use]
 pub fn reply_bit<A: Address>(address: A, port_be: u16, protocol: u8) -> usize {
     filter_bit(address, 1 << 33 | (port_be as u64) << 8 | protocol as u64)
+}
+
+/// The bit of [`crate::service::Settings::filter`] for the end of a tunnel, IPv4 in the form of IPv6.
+#[inline(always)]
+#[must_use]
+pub fn tunnel_bit(address: &V6) -> usize {
+    filter_bit(address.copied(), 1 << 34)
 }
 
 #[inline(always)]

@@ -15,6 +15,7 @@ pub mod fragment;
 pub mod hash;
 pub mod interface;
 pub mod load;
+pub mod path;
 pub mod reason;
 pub mod service;
 pub mod sources;
@@ -372,6 +373,7 @@ pod!(
     interface::Interface,
     load::Load,
     load::Turn,
+    path::Path,
     service::PortKey<V4>,
     service::PortKey<V6>,
     service::PortPrefix<V4>,

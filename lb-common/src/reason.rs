@@ -72,6 +72,8 @@ reasons! {
     IcmpNoFlow = "icmp_no_flow", Pass;
     /// Rewritten, but larger than the next link carries: the kernel fragments it and forwards.
     ToFragment = "to_fragment", Pass;
+    /// A router's word that the way to a tunnel's end is narrow: remembered, and passed to the kernel.
+    PathMtu = "path_mtu", Pass;
 
     /// TTL or hop limit would reach 0, and the sender cannot be told.
     TtlExpired = "ttl_expired", Drop;

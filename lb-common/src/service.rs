@@ -1,6 +1,6 @@
 //! Services, their vips, and the settings that every packet needs.
 
-use crate::{Address, flow::state, hash};
+use crate::{Address, V6, flow::state, hash};
 
 /// A vip: the key of `vips4` and `vips6`; the value is the service's index. Beside them stands a key for
 /// each address that some vip has ([`VipKey::of_address`]). 8 bytes for IPv4, 20 for IPv6.
@@ -219,8 +219,9 @@ pub struct Settings {
     /// interface that it leaves by.
     pub frame_max: u32,
     /// One bit for each vip ([`hash::vip_bit`], with port 0 for a range of ports) and each address of
-    /// one ([`VipKey::of_address`]), each source address of mode `nat` ([`hash::snat_bit`]) and each
-    /// backend of mode `route` ([`hash::reply_bit`], with port 0 for one without a port).
+    /// one ([`VipKey::of_address`]), each source address of mode `nat` ([`hash::snat_bit`]), each end of a
+    /// tunnel ([`hash::tunnel_bit`]) and each backend of mode `route` ([`hash::reply_bit`], with port 0 for
+    /// one without a port).
     /// A clear bit proves that a packet is not ours; a set one calls for a lookup.
     pub filter: [u64; FILTER_WORDS],
 }
@@ -265,6 +266,11 @@ impl Settings {
             self.flags |= setting::ROUTE_ANY_PORT;
         }
         self.admit(hash::reply_bit(address, port_be, protocol));
+    }
+
+    /// Marks the end of a tunnel, IPv4 in the form of IPv6, as one of which routers may speak.
+    pub fn admit_tunnel(&mut self, address: &V6) {
+        self.admit(hash::tunnel_bit(address));
     }
 
     fn admit(&mut self, bit: usize) {

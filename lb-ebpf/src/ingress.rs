@@ -23,6 +23,7 @@ use crate::{
     maps,
     mtu::{self, way_of, way_to},
     packet::{ETHERTYPE_IPV4_BE, ETHERTYPE_IPV6_BE, Frame, IpHeader as _, Segment, Tcp, Udp},
+    path_mtu,
     rewrite::{self, Readdress},
     select, sources, stats,
     table::Table,
@@ -54,10 +55,12 @@ fn over<F: Translate + Icmp>(ctx: &XdpContext) -> Result<u32, Reason> {
     if done == Err(Reason::OtherProtocol) {
         done = way::<F, Udp>(ctx);
     }
-    match done {
-        Err(Reason::OtherProtocol) => icmp::way::<F>(ctx),
-        done => done,
-    };
+    if done == Err(Reason::OtherProtocol) {
+        if path_mtu::hear(ctx) {
+            return Err(Reason::PathMtu);
+        }
+        done = icmp::way::<F>(ctx);
+    }
     match done {
         Err(Reason::LaterFragment) => fragment::later::<F>(ctx),
         Err(Reason::Truncated) => Err(fragment::tiny::<F>(ctx)),

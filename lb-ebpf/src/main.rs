@@ -26,6 +26,7 @@ mod maps;
 mod mtu;
 mod own_error;
 mod packet;
+mod path_mtu;
 mod ports;
 mod rewrite;
 mod select;

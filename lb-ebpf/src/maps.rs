@@ -15,6 +15,7 @@ use lb_common::{
     fragment::{Datagram, First, MAX_DATAGRAMS},
     interface::{Interface, MAX_INTERFACES},
     load::{Load, Turn},
+    path::{MAX_PATHS, Path},
     reason::REASON_SLOTS,
     service::{PortKey, Service, Settings, VipKey},
     sources::{SOURCE_SLOTS, Source},
@@ -133,3 +134,7 @@ pub static FRAGMENT4: PerCpuArray<Fragment<V4>> = PerCpuArray::with_max_entries(
 pub static FRAGMENT6: PerCpuArray<Fragment<V6>> = PerCpuArray::with_max_entries(1, 0);
 #[map(name = "excess")]
 pub static EXCESS: PerCpuArray<Excess> = PerCpuArray::with_max_entries(1, 0);
+
+/// By the end of a tunnel. Not pinned: what the next program does not know, routers will tell it.
+#[map(name = "path_mtus")]
+pub static PATH_MTUS: LruHashMap<V6, Path> = LruHashMap::with_max_entries(MAX_PATHS, 0);

@@ -18,7 +18,7 @@ use crate::{
 /// Every IPv4 link carries so much (RFC 791), every IPv6 link so much (RFC 8200, section 5).
 pub const LEAST4: u32 = 68;
 pub const LEAST6: u32 = 1_280;
-const DO_NOT_FRAGMENT_BE: u16 = 0x4000_u16.to_be();
+pub const DO_NOT_FRAGMENT_BE: u16 = 0x4000_u16.to_be();
 /// Bytes of tags that a frame may have beyond its Ethernet header.
 const TAGS: i32 = 8;
 

@@ -21,6 +21,7 @@ use crate::{
     packet::{
         ETHERTYPE_IPV4_BE, ETHERTYPE_IPV6_BE, Ethernet, Gue, Ipv4, Ipv6, Udp, copy_mac, view,
     },
+    path_mtu,
     rewrite::{Readdress as _, checksum},
 };
 
@@ -34,7 +35,7 @@ pub fn wrap(
 ) -> Result<(), Reason> {
     if backend.ifindex != 0 {
         let tunnel = maps::TUNNELS.get(backend_idx).ok_or(Reason::TableError)?;
-        return try_wrap::<true>(ctx, backend, tunnel, key_hash);
+        return try_wrap::<true>(ctx, backend_idx, backend, tunnel, key_hash);
     }
     match tunnel_wrap(ctx.ctx, backend_idx, key_hash) {
         DONE => Ok(()),
@@ -59,7 +60,7 @@ extern "C" fn tunnel_wrap(ctx: *mut xdp_md, backend_idx: u32, key_hash: u64) -> 
     ) else {
         return FAILED;
     };
-    match try_wrap::<false>(&ctx, backend, tunnel, key_hash) {
+    match try_wrap::<false>(&ctx, backend_idx, backend, tunnel, key_hash) {
         Ok(()) => DONE,
         Err(Reason::TooBig) => TOO_BIG,
         Err(_) => FAILED,
@@ -98,11 +99,13 @@ impl Inner {
     /// It fits the tunnel, which adds so many bytes. IPv4 packets that may be fragmented get no exception
     /// (RFC 2003, section 5.1 leaves the choice).
     #[inline(always)]
-    fn fits(&self, tunnel: &Tunnel, added: u32) -> Result<(), Reason> {
-        if self.length + added <= tunnel.mtu {
+    fn fits(&self, backend_idx: u32, tunnel: &Tunnel, added: u32) -> Result<(), Reason> {
+        let length = self.length + added;
+        let mtu = path_mtu::limit(backend_idx, tunnel, length);
+        if length <= mtu {
             return Ok(());
         }
-        let most = tunnel.mtu.saturating_sub(added);
+        let most = mtu.saturating_sub(added);
         mtu::exceeded(most.max(self.least()), false);
         Err(Reason::TooBig)
     }
@@ -140,7 +143,7 @@ pub fn fits(ctx: &XdpContext, backend_idx: u32, backend: &Backend) -> Result<(),
     let ethernet: &Ethernet = view(ctx, 0)?;
     let inner = Inner::of(ctx, ethernet.ethertype_be)?;
     let (ip_header, shim) = added(backend, tunnel);
-    inner.fits(tunnel, (ip_header + shim) as u32)
+    inner.fits(backend_idx, tunnel, (ip_header + shim) as u32)
 }
 
 /// Bytes that come in front of a packet: of the IP header, and of what follows it.
@@ -162,6 +165,7 @@ fn added(backend: &Backend, tunnel: &Tunnel) -> (usize, usize) {
 #[inline(always)]
 fn try_wrap<const RESOLVED: bool>(
     ctx: &XdpContext,
+    backend_idx: u32,
     backend: &Backend,
     tunnel: &Tunnel,
     key_hash: u64,
@@ -180,7 +184,7 @@ fn try_wrap<const RESOLVED: bool>(
         ETHERTYPE_IPV6_BE
     };
     let gue = backend.mode == mode::GUE;
-    inner.fits(tunnel, (ip_header + shim) as u32)?;
+    inner.fits(backend_idx, tunnel, (ip_header + shim) as u32)?;
     // Only now: who is told that his packet is too big gets it quoted as it came.
     inner.hop(ctx)?;
     // SAFETY: the context is the one this program was started with; no view from before is used

@@ -12,6 +12,7 @@ mod fragments;
 mod interfaces;
 mod loads;
 mod outcome;
+mod paths;
 mod sources;
 mod sweep;
 mod tables;

@@ -46,7 +46,7 @@ use self::{
     entry::{backend_entry, removed},
     ids::Ids,
     maglev::Member,
-    modes::{admit_replies, entry_identity, number, tunnel},
+    modes::{admit_backend, entry_identity, number, tunnel},
     ring::{Order, Ring},
     service::{counted, protocol_number, scheduler, timeouts},
     standing::{Candidate, members},
@@ -209,7 +209,7 @@ pub fn compute(
         }
     }
     for backend in desired.backends.values() {
-        admit_replies(&mut desired.settings, backend);
+        admit_backend(&mut desired.settings, backend);
     }
     desired.snat = ids.snat().to_vec();
     for words in &desired.snat {

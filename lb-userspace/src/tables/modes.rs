@@ -104,8 +104,11 @@ fn host_bits(prefix: &Prefix) -> V6 {
     }
 }
 
-/// Marks what comes back from a backend of mode `route` as ours.
-pub(super) fn admit_replies(settings: &mut Settings, backend: &Backend) {
+/// Marks what comes back from a backend of mode `route` as ours, and where a tunnel ends as one of ours.
+pub(super) fn admit_backend(settings: &mut Settings, backend: &Backend) {
+    if matches!(backend.mode, mode::IPIP | mode::GUE) {
+        settings.admit_tunnel(&backend.address);
+    }
     if backend.mode != mode::ROUTE {
         return;
     }

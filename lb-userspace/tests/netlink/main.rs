@@ -7,7 +7,7 @@ mod lab;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use lb_userspace::net::{Event, NetError, NextHop, Watcher, link_by_name, sysctl};
+use lb_userspace::net::{Event, Interface, NetError, NextHop, Watcher, link_by_name, sysctl};
 use tokio::sync::mpsc;
 
 use lab::{Lab, output};
@@ -50,6 +50,21 @@ impl Watched {
                 && wanted(&next_hop)
             {
                 return next_hop;
+            }
+        }
+    }
+
+    /// Waits until an interface is as asked for.
+    async fn interface(&mut self, name: &str, wanted: impl Fn(&Interface) -> bool) {
+        loop {
+            if let Event::Interface {
+                interface: Some(interface),
+                ..
+            } = self.event().await
+                && interface.name == name
+                && wanted(&interface)
+            {
+                return;
             }
         }
     }
@@ -122,6 +137,26 @@ fn behind_a_gateway_the_gateway_is_the_next_hop() {
                 (Some(ip(gateway)), Some(MAC_1))
             );
         }
+    });
+}
+
+#[test]
+fn mtu_and_addresses_of_an_interface_are_told_as_they_change() {
+    Lab::new().run(async |lab| {
+        let (first, second, v6) = (ip("10.1.0.1"), ip("10.1.0.9"), ip("fd01::1"));
+        let mut watched = Watched::start(&[]);
+        let as_made = |net1: &Interface| net1.mtu == 1500 && net1.addresses == [first, v6];
+        watched.interface("net1", as_made).await;
+        lab.balancer("link set net1 mtu 1400");
+        watched.interface("net1", |net1| net1.mtu == 1400).await;
+        lab.balancer("addr add 10.1.0.9/24 dev net1");
+        let last = |net1: &Interface| net1.addresses == [first, v6, second];
+        watched.interface("net1", last).await;
+        // The kernel takes the second away with the first of their network.
+        lab.balancer("addr del 10.1.0.1/24 dev net1");
+        watched
+            .interface("net1", |net1| net1.addresses == [v6])
+            .await;
     });
 }
 

@@ -199,6 +199,9 @@ impl Rig {
         tunnels
             .set(backend_idx, tunnel, 0)
             .expect("tunnels take their entries");
+        let backends: Array<_, Backend> = self.array(names::BACKENDS);
+        let backend = backends.get(&backend_idx, 0).expect("it is within bounds");
+        self.change_settings(|settings| settings.admit_tunnel(&backend.address));
     }
 
     /// Changes a backend in place.

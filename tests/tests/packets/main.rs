@@ -25,6 +25,7 @@ mod one_way;
 mod options;
 mod overdue;
 mod own_errors;
+mod path_mtu;
 mod port_ranges;
 mod ports;
 mod resets;

@@ -46,7 +46,7 @@ impl Pipe {
     }
 
     /// Bits that may differ from flow to flow.
-    fn spread(self) -> IpAddr {
+    pub fn spread(self) -> IpAddr {
         self.address("0.0.0.63", "::ff:ffff:ffff:ffff:ffff")
     }
 

@@ -151,6 +151,23 @@ fn outer_packets_come_from_the_prefix_or_else_from_this_host() {
 }
 
 #[test]
+fn routers_may_speak_of_the_ends_of_tunnels_alone() {
+    for (mode, heard) in [
+        ("ipip", true),
+        ("gue", true),
+        ("dsr", false),
+        ("nat", false),
+    ] {
+        for backend in [BACKEND4, BACKEND6] {
+            let mut world = World::new(&service(mode, &[VIP4, VIP6], &[backend]));
+            world.step();
+            let end = hash::tunnel_bit(&words(address(backend).ip()));
+            assert_eq!(world.admits(end), heard, "{mode} to {backend}");
+        }
+    }
+}
+
+#[test]
 fn replies_of_route_backends_are_ours_even_when_they_are_removed() {
     let reply = hash::reply_bit(unmapped(&words(address(BACKEND4).ip())), 80_u16.to_be(), 6);
     let mut world = World::new(&service("nat", &[VIP4], &[BACKEND4]));
