@@ -19,7 +19,7 @@ use crate::{
 
 /// Interfaces other than that by which packets come in.
 const NARROW: u32 = 7;
-const WIDE_MTU: u32 = 4_000;
+const WIDE_MTU: u32 = 3_000;
 const NARROW_MTU: u32 = 1_400;
 
 /// Headers of a segment without options.
@@ -219,11 +219,14 @@ fn in_mode_dsr_all_are_told() {
         let small = scene.syn(client);
         let outcome = scene.rig.send(&small);
         outcome.redirected_as(&small.clone().macs(crate::scene::BACK, backend_mac(0)));
-        for fragmentable in [false, true] {
-            for packet in [scene.ack(client), scene.ack(scene.other_client(9))] {
-                let packet = sized(packet, client.ip(), NARROW_MTU + 1);
-                let packet = packet.dont_fragment(!fragmentable).from(client);
-                is_told(&mut scene, &packet, NARROW_MTU);
+        // Of a flow, and of none.
+        for from in [client, scene.other_client(9)] {
+            for forbidden in [true, false] {
+                let packet = sized(scene.ack(from), from.ip(), NARROW_MTU + 1);
+                let packet = packet.dont_fragment(forbidden);
+                let ends = (scene.vip.ip(), from.ip());
+                let icmp = too_big(from.ip(), NARROW_MTU);
+                answers(&mut scene, &packet, ends, icmp, Reason::PacketTooBig);
             }
         }
     }
