@@ -15,7 +15,7 @@ pub struct VipKey<A> {
     pub pad: u8,
 }
 const _: () = assert!(size_of::<VipKey<crate::V4>>() == 8);
-const _: () = assert!(size_of::<VipKey<crate::V6>>() == 20);
+const _: () = assert!(size_of::<VipKey<V6>>() == 20);
 
 /// The value of a key for an address: it leads to no service.
 pub const NO_SERVICE: u32 = u32::MAX;
@@ -47,7 +47,7 @@ pub struct PortKey<A> {
     pub port_be: u16,
 }
 const _: () = assert!(size_of::<PortKey<crate::V4>>() == 8);
-const _: () = assert!(size_of::<PortKey<crate::V6>>() == 20);
+const _: () = assert!(size_of::<PortKey<V6>>() == 20);
 
 impl<A> PortKey<A> {
     /// Bits of all of it, in a search for one port.
@@ -65,7 +65,7 @@ pub struct PortPrefix<A> {
     pub key: PortKey<A>,
 }
 const _: () = assert!(size_of::<PortPrefix<crate::V4>>() == 12);
-const _: () = assert!(size_of::<PortPrefix<crate::V6>>() == 24);
+const _: () = assert!(size_of::<PortPrefix<V6>>() == 24);
 
 /// One service.
 #[repr(C)]

@@ -256,7 +256,7 @@ fn known_crossed<F: Translate, T: Life>(ctx: &XdpContext) -> Result<u32, Reason>
     let entry = &*found.entry;
     stats::packet(backend_idx, from, segment.frame_length);
     if from == side::CLIENT {
-        return across_to_backend(ctx, settings, segment, entry, backend, fits);
+        return across_to_backend(ctx, segment, entry, backend, fits);
     }
     translate::across(ctx, segment, entry, fits)?;
     if !fits {
@@ -275,7 +275,6 @@ fn known_crossed<F: Translate, T: Life>(ctx: &XdpContext) -> Result<u32, Reason>
 #[inline(never)]
 fn new_crossed<F: Translate, T: Life>(ctx: &XdpContext, service_idx: u32) -> Result<u32, Reason> {
     let segment = F::segment::<T>(Frame::new(ctx)?)?;
-    let settings = maps::SETTINGS.get(0).ok_or(Reason::TableError)?;
     let service = maps::SERVICES.get(service_idx).ok_or(Reason::TableError)?;
     let key = &F::wide_key(&segment);
     let key = in_memory(key);
@@ -283,15 +282,20 @@ fn new_crossed<F: Translate, T: Life>(ctx: &XdpContext, service_idx: u32) -> Res
     let mut choice = affinity::backend::<F>(ctx, service_idx, service, hash::flow(key), true)
         .map_err(T::refusal)?;
     choice.flags |= flag::CROSSED;
-    let fits = mtu::fits(ctx, settings, &segment, F::GROWTH, || {
-        way_to(choice.backend)
-    })
-    .inspect_err(|_| choice.give_back(true))?;
+    let settings = maps::SETTINGS.get(0).ok_or(Reason::TableError)?;
+    let fits = || {
+        mtu::fits(ctx, settings, &segment, F::GROWTH, || {
+            way_to(choice.backend)
+        })
+    };
+    // Asked twice: the answer would take a place on the stack.
+    fits().inspect_err(|_| choice.give_back(true))?;
     let ifindex = ctx.ingress_ifindex() as u32;
     let entry = select::open::<Inet6>(segment.ethernet, key, settings, &choice, ifindex, now_ns())
         .inspect_err(|_| choice.give_back(true))?;
     stats::packet(choice.backend_idx, side::CLIENT, segment.frame_length);
-    across_to_backend(ctx, settings, segment, entry, choice.backend, fits)
+    let fits = fits()?;
+    across_to_backend(ctx, segment, entry, choice.backend, fits)
 }
 
 /// Where the kernel forwards (the next hop is unknown, or the packet is to be fragmented) it takes the hop
@@ -299,7 +303,6 @@ fn new_crossed<F: Translate, T: Life>(ctx: &XdpContext, service_idx: u32) -> Res
 #[inline(always)]
 fn across_to_backend<F: Translate, T: Life>(
     ctx: &XdpContext,
-    settings: &Settings,
     segment: Segment<'_, F, T>,
     entry: &Flow<V6>,
     backend: &Backend,
@@ -313,6 +316,8 @@ fn across_to_backend<F: Translate, T: Life>(
     if !resolved {
         return Err(Reason::NextHopUnknown);
     }
+    // Looked up anew: kept until here, it would take a place on the stack.
+    let settings = maps::SETTINGS.get(0).ok_or(Reason::TableError)?;
     forward::by(
         ctx,
         settings,

@@ -13,7 +13,7 @@ mod wire;
 use std::net::{IpAddr, SocketAddr};
 
 use self::{icmp::Icmp, tcp::Tcp, udp::Udp};
-use super::{Extension, Mac, Tag, ethertype, mac, protocol};
+use super::{Extension, Mac, Tag, ethertype, mac};
 
 /// A packet to be. `build` makes a frame of it.
 #[derive(Clone, Debug)]
