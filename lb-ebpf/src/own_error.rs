@@ -8,7 +8,7 @@
 
 use aya_ebpf::{
     bindings::xdp_md,
-    helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len},
+    helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail},
     programs::XdpContext,
 };
 use lb_common::{
@@ -21,7 +21,7 @@ use crate::{
     budget, maps, mtu,
     packet::{
         ETHERTYPE_IPV4_BE, Ethernet, FRAGMENT_OFFSET_MASK_BE, Icmp, Ipv4, Ipv6, copy_mac,
-        only_fragment_or_first, view,
+        frame_length, only_fragment_or_first, view,
     },
     rewrite::{checksum, fold},
 };
@@ -225,8 +225,7 @@ fn enclose(ctx: &XdpContext, quote: u32, headers: usize) -> Result<(), WhyNot> {
     let ethertype_be = ethernet.ethertype_be;
     copy_mac(&mut macs[0], &ethernet.source);
     copy_mac(&mut macs[1], &ethernet.destination);
-    // SAFETY: a helper without memory arguments but the context. Since Linux 5.18.
-    let frame_length = unsafe { bpf_xdp_get_buff_len(ctx.ctx) } as i32;
+    let frame_length = frame_length(ctx) as i32;
     let excess = frame_length - (size_of::<Ethernet>() as i32 + quote as i32);
     if excess < 0 {
         return Err(WhyNot::NotDue);

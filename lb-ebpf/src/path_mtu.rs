@@ -10,7 +10,7 @@ use core::cell::UnsafeCell;
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use lb_common::{
     Address as _, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_IPV4, PROTOCOL_IPV6, PROTOCOL_UDP, V6,
-    backend::Tunnel,
+    backend::{Backend, Tunnel},
     hash, mapped,
     path::{Path, REMEMBERED_NS},
     reason::Reason,
@@ -38,50 +38,36 @@ struct Until(UnsafeCell<u64>);
 // SAFETY: one aligned word, read and written whole.
 unsafe impl Sync for Until {}
 
-/// Most bytes of an outer packet to this backend, as far as one of this length needs to know.
+/// Cheap and without a table: only if this is true the way may carry less than an outer packet of this
+/// length.
 #[inline(always)]
-pub fn limit(backend_idx: u32, tunnel: &Tunnel, length: u32) -> u32 {
+pub fn may_be_less(length: u32) -> bool {
+    if length <= FLOOR4 {
+        return false;
+    }
     // SAFETY: the word is a live map value.
     let until_ns = unsafe { PATHS_UNTIL_NS.0.get().read_volatile() };
-    if length <= FLOOR4 || until_ns == 0 || now_ns() >= until_ns {
-        return tunnel.mtu;
-    }
-    let known = path_mtu_of(backend_idx) as u32;
-    if known < tunnel.mtu {
-        known
-    } else {
-        tunnel.mtu
-    }
+    until_ns != 0 && now_ns() < until_ns
 }
 
-const UNLIMITED: u64 = u32::MAX as u64;
-
-/// What was said of the way to a backend. A function that the verifier knows as global, as those of
-/// [`crate::table`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn path_mtu_of(backend_idx: u32) -> u64 {
-    let (Some(backend), Some(tunnel)) = (
-        maps::BACKENDS.get(backend_idx),
-        maps::TUNNELS.get(backend_idx),
-    ) else {
-        return UNLIMITED;
-    };
+/// Most bytes of an outer packet to this backend.
+#[inline(always)]
+pub fn limit(backend: &Backend, tunnel: &Tunnel) -> u32 {
     // SAFETY: an LRU hash may give an entry to another end meanwhile. At worst one packet is answered that
     // would have found its way.
     let Some(path) = (unsafe { maps::PATH_MTUS.get(&backend.address) }) else {
-        return UNLIMITED;
+        return tunnel.mtu;
     };
-    if now_ns() >= path.until_ns {
-        return UNLIMITED;
+    if path.mtu >= tunnel.mtu || now_ns() >= path.until_ns {
+        return tunnel.mtu;
     }
     for word in 0..4 {
         let fixed = !tunnel.spread[word];
         if path.source[word] & fixed != tunnel.source[word] & fixed {
-            return UNLIMITED;
+            return tunnel.mtu;
         }
     }
-    path.mtu as u64
+    path.mtu
 }
 
 /// What a router says.
@@ -100,7 +86,7 @@ pub fn hear(ctx: &XdpContext) -> bool {
     path_mtu_hear(ctx.ctx) != 0
 }
 
-/// As [`path_mtu_of`].
+/// A function that the verifier knows as global, as those of [`crate::table`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn path_mtu_hear(ctx: *mut xdp_md) -> u64 {
@@ -130,7 +116,7 @@ fn try_hear(ctx: &XdpContext) -> Result<(), Reason> {
     maps::PATH_MTUS
         .insert(&news.destination, &path, 0)
         .map_err(|_| Reason::TableError)?;
-    // SAFETY: as in `limit`.
+    // SAFETY: as in `may_be_less`.
     unsafe { PATHS_UNTIL_NS.0.get().write_volatile(until_ns) };
     Ok(())
 }

@@ -37,9 +37,10 @@ pub fn wrap(
         let tunnel = maps::TUNNELS.get(backend_idx).ok_or(Reason::TableError)?;
         return try_wrap::<true>(ctx, backend_idx, backend, tunnel, key_hash);
     }
+    // Not below `tunnel_wrap`: the chain of calls has no room for it there.
+    fits(ctx, backend_idx, backend)?;
     match tunnel_wrap(ctx.ctx, backend_idx, key_hash) {
         DONE => Ok(()),
-        TOO_BIG => Err(Reason::TooBig),
         _ => Err(Reason::TableError),
     }
 }
@@ -62,9 +63,27 @@ extern "C" fn tunnel_wrap(ctx: *mut xdp_md, backend_idx: u32, key_hash: u64) -> 
     };
     match try_wrap::<false>(&ctx, backend_idx, backend, tunnel, key_hash) {
         Ok(()) => DONE,
-        Err(Reason::TooBig) => TOO_BIG,
         Err(_) => FAILED,
     }
+}
+
+/// Looks closer at an outer packet of this length, and notes what it exceeds. A global function, as above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn tunnel_fits(backend_idx: u32, length: u32, added: u32, least: u32) -> u64 {
+    let (Some(backend), Some(tunnel)) = (
+        maps::BACKENDS.get(backend_idx),
+        maps::TUNNELS.get(backend_idx),
+    ) else {
+        return FAILED;
+    };
+    let mtu = path_mtu::limit(backend, tunnel);
+    if length <= mtu {
+        return DONE;
+    }
+    let most = mtu.saturating_sub(added);
+    mtu::exceeded(if most < least { least } else { most }, false);
+    TOO_BIG
 }
 
 /// What the outer headers take over from the packet.
@@ -101,13 +120,13 @@ impl Inner {
     #[inline(always)]
     fn fits(&self, backend_idx: u32, tunnel: &Tunnel, added: u32) -> Result<(), Reason> {
         let length = self.length + added;
-        let mtu = path_mtu::limit(backend_idx, tunnel, length);
-        if length <= mtu {
+        if length <= tunnel.mtu && !path_mtu::may_be_less(length) {
             return Ok(());
         }
-        let most = mtu.saturating_sub(added);
-        mtu::exceeded(most.max(self.least()), false);
-        Err(Reason::TooBig)
+        match tunnel_fits(backend_idx, length, added, self.least()) {
+            DONE => Ok(()),
+            _ => Err(Reason::TooBig),
+        }
     }
 
     /// Most bytes that no link may refuse.
@@ -184,7 +203,9 @@ fn try_wrap<const RESOLVED: bool>(
         ETHERTYPE_IPV6_BE
     };
     let gue = backend.mode == mode::GUE;
-    inner.fits(backend_idx, tunnel, (ip_header + shim) as u32)?;
+    if RESOLVED {
+        inner.fits(backend_idx, tunnel, (ip_header + shim) as u32)?;
+    }
     // Only now: who is told that his packet is too big gets it quoted as it came.
     inner.hop(ctx)?;
     // SAFETY: the context is the one this program was started with; no view from before is used
