@@ -17,6 +17,7 @@ use lb_common::{
 };
 
 use crate::{
+    clock::now_ns,
     family::Family,
     load, maps,
     packet::{Ethernet, copy_mac, same_mac},
@@ -187,6 +188,16 @@ impl<F: Table> Twin<F> {
             F::write(self.key, self.entry, parts);
         }
     }
+
+    /// Notes in the twin of a half-open entry that a packet of the flow passed, with what of its state
+    /// changed: each of the two gives way to newer flows by its own age, and they shall stay together.
+    #[inline(always)]
+    fn seen(&mut self, found: &Found<F>, now_ns: u64) {
+        if !self.confirmed {
+            self.entry.last_seen_ns = now_ns;
+            self.write(part::LAST_SEEN | found.changed & part::STATE);
+        }
+    }
 }
 
 /// The twin of an entry, unless it was displaced or its key now belongs to another flow.
@@ -230,6 +241,19 @@ pub fn seen<F: Table>(key: &FlowKey<F::Address>, found: &mut Found<F>, now_ns: u
     }
 }
 
+/// How long neither direction saw a packet.
+#[inline(never)]
+pub fn quiet_ns<F: Table>(key: &FlowKey<F::Address>, found: &Found<F>, now_ns: u64) -> u64 {
+    let mut last_seen_ns = found.entry.last_seen_ns;
+    if let Some(twin) = twin::<F>(key, found)
+        && twin.entry.last_seen_ns > last_seen_ns
+    {
+        last_seen_ns = twin.entry.last_seen_ns;
+    }
+    // Another CPU may have noted a packet since this one read its clock.
+    now_ns.saturating_sub(last_seen_ns)
+}
+
 /// Removes an entry, and its twin where that is still its own: true then.
 #[inline(never)]
 pub fn remove_pair<F: Table>(key: &FlowKey<F::Address>, found: &Found<F>) -> bool {
@@ -244,19 +268,19 @@ pub fn remove_pair<F: Table>(key: &FlowKey<F::Address>, found: &Found<F>) -> boo
     twin.is_some()
 }
 
-/// Marks both directions as reset.
+/// Marks both directions as reset, from now on: more packets that were on their way are of this flow.
 #[inline(never)]
 pub fn reset<F: Table>(key: &FlowKey<F::Address>, found: &mut Found<F>) {
     let before = found.entry.state;
     found.entry.state = state::RESET;
+    found.changed |= part::STATE;
     load::follow(found.entry, before);
-    if !found.confirmed {
-        F::write(key, found.entry, part::STATE);
-    }
-    if let Some(twin) = twin::<F>(key, found) {
+    let now_ns = now_ns();
+    if let Some(mut twin) = twin::<F>(key, found) {
         twin.entry.state = state::RESET;
-        twin.write(part::STATE);
+        twin.seen(found, now_ns);
     }
+    seen(key, found, now_ns);
 }
 
 /// Notes the next hop that the client's packets come by, for those that go back to it. Both lie in

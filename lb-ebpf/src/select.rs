@@ -385,7 +385,7 @@ extern "C" fn try_pair<F: Table>(_index: u32, _context: *mut c_void) -> i64 {
     };
     if attempt >= first_reusable
         && let Some(holder) = flow::held::<F>(key, key_hash)
-        && is_reusable::<F>(key.protocol, &holder, attempt, draft.now_ns)
+        && is_reusable::<F>(key, &holder, attempt, draft.now_ns)
     {
         flow::remove_pair::<F>(key, &holder);
         stats::count(Reason::PortReused);
@@ -400,14 +400,13 @@ extern "C" fn try_pair<F: Table>(_index: u32, _context: *mut c_void) -> i64 {
 
 /// The holder of a source port is over and quiet, so that a new flow may have its port.
 #[inline(always)]
-fn is_reusable<F: Family>(
-    protocol: u32,
+fn is_reusable<F: Table>(
+    key: &FlowKey<F::Address>,
     holder: &flow::Found<F>,
     attempt: u32,
     now_ns: u64,
 ) -> bool {
-    // Another CPU may have noted a packet since this one read its clock.
-    let quiet_ns = now_ns.saturating_sub(holder.entry.last_seen_ns);
+    let quiet_ns = flow::quiet_ns(key, holder, now_ns);
     let time_wait = holder.entry.flags & shared::flag::BACKEND_CLOSED_FIRST != 0;
     match holder.entry.state {
         state::CLOSED if time_wait && attempt < PORT_ATTEMPTS_QUIET => {
@@ -415,7 +414,7 @@ fn is_reusable<F: Family>(
         }
         state::CLOSED | state::RESET => quiet_ns >= REUSE_QUIET_NS,
         // Most exchanges over UDP are a question and its answer.
-        state::ANSWERED if protocol == PROTOCOL_UDP as u32 => {
+        state::ANSWERED if key.protocol == PROTOCOL_UDP as u32 => {
             !holder.confirmed && quiet_ns >= REUSE_QUIET_NS
         }
         state::HALF_OPEN | state::SYN_ACKED => {

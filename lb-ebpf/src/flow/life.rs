@@ -128,6 +128,6 @@ pub fn confirm<F: Table>(
         F::demote(twin.key);
     }
     refused(found, now_ns);
-    twin.write(part::STATE);
+    twin.seen(found, now_ns);
     Progress::On
 }

@@ -163,22 +163,35 @@ fn carry_out<F: Table>(
         }
     } else if tcp_flag::is_syn_ack(signal.flags)
         && !found.confirmed
-        && found.entry.state != state::ESTABLISHED
+        && !(state::ESTABLISHED..=state::CLOSED).contains(&found.entry.state)
     {
         // Even after a RST: that may have been the answer to a straggler of the connection before.
         found.entry.state = state::SYN_ACKED;
         found.changed |= part::STATE;
         if let Some(client) = &mut twin {
-            client.entry.state = state::SYN_ACKED;
             client.entry.pending = signal.sequence.wrapping_add(1);
-            client.write(part::STATE);
         }
     }
+    end(signal, found);
+    if let Some(twin) = &mut twin {
+        if found.changed & part::STATE != 0 {
+            twin.entry.state = found.entry.state;
+            twin.entry.closed_by = found.entry.closed_by;
+            twin.entry.flags |= found.entry.flags & flag::BACKEND_CLOSED_FIRST;
+        }
+        twin.seen(found, now_ns);
+    }
+    Progress::On
+}
 
+/// What FIN, RST, and data after RST mean for a flow's state.
+#[inline(always)]
+fn end<F: Family>(signal: &Signal, found: &mut Found<F>) {
+    let from = found.entry.side;
     let entry = &mut *found.entry;
     if signal.has(tcp_flag::RST) {
         entry.state = state::RESET;
-    } else if signal.has(tcp_flag::FIN) && entry.state >= state::ESTABLISHED {
+    } else if signal.has(tcp_flag::FIN) && can_close(entry.state, found.confirmed) {
         if entry.closed_by == 0 && from == side::BACKEND {
             entry.flags |= flag::BACKEND_CLOSED_FIRST;
         }
@@ -188,16 +201,9 @@ fn carry_out<F: Table>(
         // Whoever sends data did not take the reset for valid (RFC 5961, section 3.2).
         entry.state = closing_state(entry.closed_by);
     } else {
-        return Progress::On;
+        return;
     }
     found.changed |= part::STATE;
-    if let Some(twin) = twin {
-        twin.entry.state = found.entry.state;
-        twin.entry.closed_by = found.entry.closed_by;
-        twin.entry.flags |= found.entry.flags & flag::BACKEND_CLOSED_FIRST;
-        twin.write(part::STATE);
-    }
-    Progress::On
 }
 
 /// The same for a flow of which the balancer sees the client's packets only.
@@ -219,21 +225,15 @@ fn advance_one_way<F: Table>(
     {
         return Progress::Over;
     }
-    let entry = &mut *found.entry;
-    if signal.has(tcp_flag::RST) {
-        entry.state = state::RESET;
-    } else if signal.has(tcp_flag::FIN) && entry.state >= state::ESTABLISHED {
-        entry.closed_by = side::CLIENT;
-        entry.state = state::FIN;
-    } else if entry.state == state::RESET && found.confirmed && signal.payload > 0 {
-        // As above.
-        entry.state = closing_state(entry.closed_by);
-    } else {
-        return Progress::On;
-    }
-    load::follow(entry, before);
-    found.changed |= part::STATE;
+    end(signal, found);
+    load::follow(found.entry, before);
     Progress::On
+}
+
+/// A FIN in this state closes a direction: not where the flow was refused before it was open.
+#[inline(always)]
+fn can_close(flow_state: u8, confirmed: bool) -> bool {
+    flow_state >= state::ESTABLISHED && (confirmed || flow_state != state::RESET)
 }
 
 #[inline(always)]
@@ -252,9 +252,12 @@ fn confirms<F: Family>(signal: &Signal, found: &Found<F>, now_ns: u64) -> bool {
     if found.confirmed || !signal.has(tcp_flag::ACK) || signal.has(tcp_flag::SYN | tcp_flag::RST) {
         return false;
     }
+    let acknowledges = signal.acknowledgement.wrapping_sub(found.entry.pending) < CONFIRM_WINDOW;
     match found.entry.state {
-        state::SYN_ACKED => {
-            signal.acknowledgement.wrapping_sub(found.entry.pending) < CONFIRM_WINDOW
+        state::SYN_ACKED => acknowledges,
+        // A forged reset came before it; the SYN-ACK was seen all the same.
+        state::RESET => {
+            found.entry.flags & flag::REFUSED == 0 && found.entry.pending != 0 && acknowledges
         }
         state::ESTABLISHED => retry_is_due(found, now_ns),
         _ => false,

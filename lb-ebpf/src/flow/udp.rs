@@ -87,10 +87,10 @@ fn advance<F: Table>(key: &FlowKey<F::Address>, found: &mut Found<F>, now_ns: u6
         if found.entry.state == state::HALF_OPEN {
             found.entry.state = state::ANSWERED;
             found.changed |= part::STATE;
-            if let Some(client) = twin {
-                client.entry.state = state::ANSWERED;
-                client.write(part::STATE);
-            }
+        }
+        if let Some(mut client) = twin {
+            client.entry.state = found.entry.state;
+            client.seen(found, now_ns);
         }
         return Progress::On;
     }
@@ -102,6 +102,7 @@ fn advance<F: Table>(key: &FlowKey<F::Address>, found: &mut Found<F>, now_ns: u6
     if confirms(found, state::ANSWERED, now_ns) {
         return confirm::<F>(key, found, &mut twin, now_ns);
     }
+    twin.seen(found, now_ns);
     Progress::On
 }
 

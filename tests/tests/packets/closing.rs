@@ -139,6 +139,37 @@ fn a_revived_flow_remembers_its_fin() {
     }
 }
 
+/// Whoever sends FIN did not take the reset for valid, as little as who sends data.
+#[test]
+fn a_fin_after_a_reset_closes_the_flow() {
+    for mut scene in Scene::both() {
+        let connection = scene.establish(scene.client);
+        let reset = scene.by_client(&connection).flags(RST);
+        scene.client_sends(&connection, reset);
+        backend_fin(&mut scene, &connection);
+        is_in(&scene, &connection, "fin");
+    }
+}
+
+/// What the backend refused was nobody's connection: a straggler's FIN gives it no longer life.
+#[test]
+fn a_refused_flow_does_not_come_back() {
+    type Late = fn(&mut Scene, &Connection);
+    let late: [Late; 3] = [client_fin, backend_fin, |scene, connection| {
+        let data = scene.by_client(connection).payload(b"late");
+        scene.client_sends(connection, data);
+    }];
+    for mut scene in Scene::both() {
+        for (n, late) in (0..).zip(late) {
+            let client = scene.other_client(n);
+            let connection = crate::aged::refused(&mut scene, client);
+            late(&mut scene, &connection);
+            let state = scene.state(&connection);
+            assert_eq!(state, Some((Table::HalfOpen, "reset")));
+        }
+    }
+}
+
 /// A client that uses its port again at once gets a new flow and a new choice, from the vip's
 /// ring as it is now.
 #[test]

@@ -4,7 +4,10 @@
 use std::time::{Duration, Instant};
 
 use lb_common::{flow::side, reason::Reason};
-use lb_tests::rig::{Capacity, Table, Verdict};
+use lb_tests::{
+    packet::flag::*,
+    rig::{Capacity, Table, Verdict},
+};
 
 use crate::scene::{Connection, Scene};
 
@@ -101,6 +104,31 @@ fn a_refused_flow_is_confirmed_when_there_is_room() {
     }
 }
 
+/// It is half-open for want of room alone, and ends as every half-open flow does.
+#[test]
+fn a_flow_without_room_closes_and_does_not_come_back_from_a_reset() {
+    for mut scene in Scene::sized(ONE_BUCKET) {
+        for n in 0..FLOWS {
+            try_to_confirm(&mut scene, n);
+        }
+        let (connection, _) = try_to_confirm(&mut scene, FLOWS);
+        let is_in = |scene: &Scene, state| {
+            assert_eq!(scene.state(&connection), Some((Table::HalfOpen, state)));
+        };
+        let fin = scene.by_client(&connection).flags(FIN | ACK);
+        scene.client_sends(&connection, fin.clone());
+        is_in(&scene, "fin");
+        // The one that the backend repeats because the client's acknowledgement was lost.
+        scene.backend_sends(&connection, scene.syn_ack(&connection));
+        is_in(&scene, "fin");
+        let reset = scene.by_backend(&connection).flags(RST | ACK);
+        scene.backend_sends(&connection, reset);
+        is_in(&scene, "reset");
+        scene.client_sends(&connection, fin);
+        is_in(&scene, "reset");
+    }
+}
+
 /// 2,048 half-open entries.
 const FLOODED: Capacity = Capacity::of_buckets(512);
 
@@ -157,10 +185,16 @@ fn a_flood_takes_as_much_room_for_either_direction() {
     }
 }
 
-/// Who answered lately is no part of a flood, however long ago it began.
+/// Who answered lately is no part of a flood, however long ago it began; nor is a client that sends its SYN
+/// again and again, though the backend is silent.
 #[test]
 fn the_half_open_flow_that_was_quiet_for_longest_gives_way() {
-    for spoke in [None, Some(0)] {
+    for (spoke, ends) in [
+        (None, [true, true]),
+        (Some(0), [true, true]),
+        (Some(0), [true, false]),
+        (Some(0), [false, true]),
+    ] {
         for mut scene in Scene::sized(ONE_BUCKET) {
             let flows: Vec<Connection> =
                 (0..2).map(|n| scene.open(scene.other_client(n))).collect();
@@ -169,8 +203,12 @@ fn the_half_open_flow_that_was_quiet_for_longest_gives_way() {
             }
             if let Some(spoke) = spoke {
                 let connection = &flows[spoke];
-                scene.backend_sends(connection, scene.syn_ack(connection));
-                scene.client_sends(connection, scene.syn(connection.client));
+                if ends[0] {
+                    scene.backend_sends(connection, scene.syn_ack(connection));
+                }
+                if ends[1] {
+                    scene.client_sends(connection, scene.syn(connection.client));
+                }
             }
             let new = scene.open(scene.other_client(2));
             let gives_way = spoke.map_or(0, |spoke| spoke + 1);

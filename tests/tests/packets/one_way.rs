@@ -189,6 +189,7 @@ fn fin_and_reset_end_a_flow_and_data_revives_it() {
         open(&mut scene, client);
         let ack = scene.ack(client);
         scene.passes_on(&ack.clone().flags(RST), 0, &[]);
+        scene.passes_on(&ack.clone().flags(FIN | ACK), 0, &[]);
         scene.passes_on(&ack.payload(b"late"), 0, &[]);
         let ended = Some((Table::HalfOpen, "reset"));
         assert_eq!(scene.one_way_state(client), ended);

@@ -1,7 +1,7 @@
 //! Flows that are over although nobody swept them away: half-open ones whose time has run out, and
 //! those of a backend whose entry was freed.
 
-use lb_common::{backend::Backend, reason::Reason};
+use lb_common::{backend::Backend, flow::side, reason::Reason};
 use lb_tests::{
     packet::flag::*,
     rig::{Table, Verdict},
@@ -11,6 +11,8 @@ use crate::{
     aged::*,
     scene::{Connection, Scene, backend_at},
 };
+
+const ANSWERED: Option<(Table, &str)> = Some((Table::HalfOpen, "syn_acked"));
 
 /// Flows that nobody confirmed and whose time is over, by the clients from 0 on.
 fn overdue(scene: &mut Scene) -> Vec<Connection> {
@@ -87,6 +89,30 @@ fn a_half_open_flow_lives_while_either_direction_does() {
             scene.age_way(way, HALF_OPEN_S + 1);
             let ack = scene.by_client(&connection);
             scene.rig.send(&ack).counts(&[Reason::FlowConfirmed]);
+        }
+    }
+}
+
+/// The client goes on to send its SYN, or the backend its SYN-ACK, and the other end is silent: nobody gets the
+/// flow's port, with which it would lose its replies.
+#[test]
+fn a_half_open_flow_keeps_its_port_while_either_direction_lives() {
+    for speaks in [side::CLIENT, side::BACKEND] {
+        for mut scene in scenes() {
+            scene.rig.ports(5_000..=5_000);
+            let connection = scene.open(scene.other_client(0));
+            for _ in 0..2 {
+                scene.age(&connection, HALF_OPEN_S - MARGIN_S / 2);
+                if speaks == side::CLIENT {
+                    scene.client_sends(&connection, scene.syn(connection.client));
+                } else {
+                    scene.backend_sends(&connection, scene.by_backend(&connection));
+                }
+            }
+            let syn = scene.syn(scene.other_client(1));
+            scene.rig.send(&syn).dropped(Reason::PortsExhausted);
+            scene.backend_sends(&connection, scene.syn_ack(&connection));
+            assert_eq!(scene.state(&connection), ANSWERED);
         }
     }
 }

@@ -215,6 +215,26 @@ fn the_port_of_a_closed_flow_is_given_out_again_once_it_is_quiet() {
     }
 }
 
+/// An end that repeats its FIN, say, is not done with it.
+#[test]
+fn a_closed_flow_is_not_quiet_while_either_end_speaks() {
+    for by_client in [false, true] {
+        for mut scene in Scene::both() {
+            scene.rig.ports(5_000..=5_000);
+            let old = scene.establish(scene.client);
+            close(&mut scene, &old, false);
+            scene.age(&old, 2);
+            if by_client {
+                scene.client_sends(&old, scene.by_client(&old));
+            } else {
+                scene.backend_sends(&old, scene.by_backend(&old));
+            }
+            let syn = scene.syn(scene.other_client(1));
+            scene.rig.send(&syn).dropped(Reason::PortsExhausted);
+        }
+    }
+}
+
 #[test]
 fn the_port_of_a_reset_flow_is_given_out_again_once_it_is_quiet() {
     for mut scene in Scene::both() {
