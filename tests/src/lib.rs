@@ -7,5 +7,6 @@
 pub mod bench;
 pub mod lab;
 pub mod linked;
+pub mod model;
 pub mod packet;
 pub mod rig;

@@ -5,6 +5,7 @@
 mod affinity;
 mod buckets;
 mod buffers;
+mod clock;
 mod cpu;
 mod entry;
 mod flows;
@@ -19,12 +20,16 @@ mod tables;
 mod tags;
 mod whole;
 
+use std::collections::HashMap;
+
 use aya::{
     Ebpf, EbpfLoader,
+    maps::{Array, MapData},
     programs::{ProgramFd, TestRun as _, TestRunOptions, Xdp},
 };
-use lb_common::{PROTOCOL_TCP, reason::Reason, service::Settings};
+use lb_common::{PROTOCOL_TCP, RingChunk, names, reason::Reason, service::Settings};
 
+pub use buckets::{CONFIRMED_PLACES, HALF_OPEN_PLACES, Held};
 pub use buffers::in_buffers;
 pub use cpu::pin_this_thread;
 pub use entry::{Entry, Table, key_hash, now_ns};
@@ -59,6 +64,8 @@ pub struct Rig {
     protocol: u8,
     /// Number of the last sweep.
     sweep_pass: u64,
+    /// Inner maps of `rings`, by service.
+    rings: HashMap<u32, Array<MapData, RingChunk>>,
     /// Sums over all CPUs when last read, by reason.
     reasons: Vec<u64>,
     worn: Worn,
@@ -81,11 +88,17 @@ impl Rig {
     /// As [`Self::load`].
     #[must_use]
     pub fn load_logging(sizes: Capacity, log_level: u8) -> Self {
+        Self::load_with(&sizes, |loader| {
+            loader.override_global("AYA_LOG_LEVEL", &log_level, false);
+            Clock::apply(loader);
+        })
+    }
+
+    fn load_with<'a>(sizes: &'a Capacity, prepare: impl FnOnce(&mut EbpfLoader<'a>)) -> Self {
         pin_this_thread();
         let mut loader = EbpfLoader::new();
-        loader.override_global("AYA_LOG_LEVEL", &log_level, false);
         sizes.apply(&mut loader);
-        Clock::apply(&mut loader);
+        prepare(&mut loader);
         let mut ebpf = loader
             .load(lb_userspace::datapath::OBJECT)
             .unwrap_or_else(|error| panic!("cannot create the maps (are you root?): {error:?}"));
@@ -104,6 +117,7 @@ impl Rig {
             settings: Settings::new(1_024, 31_744),
             protocol: PROTOCOL_TCP,
             sweep_pass: 0,
+            rings: HashMap::new(),
             reasons: vec![0; Reason::ALL.len()],
             worn: Worn::by_this_thread(),
         };

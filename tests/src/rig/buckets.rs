@@ -1,6 +1,10 @@
 //! The flow tables, entry by entry: heads and entries lie in two arrays.
 
-use std::{collections::HashMap, ops::Range};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    ops::Range,
+};
 
 use aya::{
     Pod,
@@ -14,8 +18,21 @@ use lb_common::{
 
 use super::{
     Rig,
-    entry::{Family, Table},
+    entry::{Entry as Shown, Family, Table, by_family, key},
 };
+
+/// Places of a bucket for entries of either kind.
+pub const HALF_OPEN_PLACES: usize = HALF_OPEN_WAYS;
+/// The others.
+pub const CONFIRMED_PLACES: usize = WAYS - HALF_OPEN_WAYS;
+
+/// An entry, and the packets that it is for.
+#[derive(Clone, Debug)]
+pub struct Held {
+    pub source: SocketAddr,
+    pub destination: SocketAddr,
+    pub entry: Shown,
+}
 
 impl Table {
     /// Which entries of a bucket are for such flows.
@@ -129,6 +146,56 @@ impl Rig {
                 heads.set(idx, head, 0).expect("heads are taken");
             }
         }
+    }
+
+    /// All that the tables of one family hold.
+    ///
+    /// # Panics
+    /// When an entry's tag is not that of its key, or the kernel refuses.
+    #[must_use]
+    pub fn held(&self, family: IpAddr) -> Vec<Held> {
+        by_family!(family, A => self.held_of::<A>())
+    }
+
+    fn held_of<A: Family>(&self) -> Vec<Held>
+    where
+        Entry<A>: Pod,
+    {
+        let heads: Array<_, Head> = self.read(A::HEADS);
+        let mut held = Vec::new();
+        for idx in 0..heads.len() {
+            if heads.get(&idx, 0).expect("a bucket there is").tags == [0; WAYS] {
+                continue;
+            }
+            let bucket = self.bucket::<A>(idx);
+            for table in [Table::HalfOpen, Table::Confirmed] {
+                for (way, entry) in bucket.held(table) {
+                    let place = self.place(&entry.key);
+                    assert_eq!(
+                        (place.bucket_idx, place.tag),
+                        (idx, bucket.head.tags[way]),
+                        "an entry lies where its key says"
+                    );
+                    let end = |address: A, port_be| {
+                        SocketAddr::new(address.address(), u16::from_be(port_be))
+                    };
+                    held.push(Held {
+                        source: end(entry.key.source, entry.key.source_port_be),
+                        destination: end(entry.key.destination, entry.key.destination_port_be),
+                        entry: Shown::of(table, &entry.flow),
+                    });
+                }
+            }
+        }
+        held
+    }
+
+    /// The bucket for packets from `source` to `destination`.
+    #[must_use]
+    pub fn bucket_idx(&self, source: SocketAddr, destination: SocketAddr) -> u32 {
+        by_family!(source, A => {
+            self.place(&key::<A>(self.protocol, source, destination)).bucket_idx
+        })
     }
 
     fn place<A: Family>(&self, key: &FlowKey<A>) -> Place {

@@ -121,6 +121,17 @@ impl Rig {
         (heads.expect("heads are read"), self.entries(family, table))
     }
 
+    /// Empties both tables of the family that `family` is of.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    pub fn clear_flows(&mut self, family: IpAddr) {
+        by_family!(family, A => {
+            self.clear::<A>(Table::HalfOpen);
+            self.clear::<A>(Table::Confirmed);
+        });
+    }
+
     /// Empties the half-open table of the family that `family` is of.
     ///
     /// # Panics

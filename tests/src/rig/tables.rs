@@ -174,6 +174,35 @@ impl Rig {
             .expect("rings are an array of arrays")
             .set(service_idx, &rings, 0)
             .expect("rings take a map of the right length");
+        self.rings.insert(service_idx, rings);
+    }
+
+    /// A new ring in the other half of a service's map, as the daemon writes it, and then the service's
+    /// entry, which names that half and tells how many backends take new flows.
+    ///
+    /// # Panics
+    /// When the service has no ring yet.
+    pub fn turn_ring(
+        &mut self,
+        service_idx: u32,
+        eligible: u32,
+        backend_of_slot: impl Fn(u32) -> u32,
+    ) {
+        let mut half = 0;
+        self.change_service(service_idx, |service| half = 1 - service.ring_half);
+        let rings = self.rings.get_mut(&service_idx).expect("it has a ring");
+        for chunk in 0..RING_CHUNKS {
+            let slots: RingChunk =
+                std::array::from_fn(|place| match chunk * RING_CHUNK + place as u32 {
+                    slot if slot < RING_SLOTS => backend_of_slot(slot),
+                    _ => NO_BACKEND,
+                });
+            let chunk = u32::from(half) * RING_CHUNKS + chunk;
+            rings.set(chunk, slots, 0).expect("the map has this chunk");
+        }
+        self.change_service(service_idx, |service| {
+            (service.ring_half, service.eligible) = (half, eligible);
+        });
     }
 
     /// An address as [`Backend::address`] holds it.
@@ -248,10 +277,18 @@ impl Rig {
     /// # Panics
     /// When the kernel refuses.
     pub fn budget(&mut self, what: Budgeted, tokens: u64) {
+        self.budget_since(what, tokens, super::now_ns() + 2 * super::Clock::tick_ns());
+    }
+
+    /// The same from this time on.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    pub fn budget_since(&mut self, what: Budgeted, tokens: u64, refilled_ns: u64) {
         let map = self.ebpf.map_mut(names::BUDGETS).expect("budgets exist");
         let budget = Budget {
             tokens,
-            refilled_ns: super::now_ns() + 2 * super::Clock::tick_ns(),
+            refilled_ns,
         };
         let cpus = nr_cpus().expect("the kernel knows its CPUs");
         PerCpuArray::<_, Budget>::try_from(map)
