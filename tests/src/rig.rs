@@ -27,7 +27,7 @@ use aya::{
     maps::{Array, MapData},
     programs::{ProgramFd, TestRun as _, TestRunOptions, Xdp},
 };
-use lb_common::{PROTOCOL_TCP, RingChunk, names, reason::Reason, service::Settings};
+use lb_common::{PROTOCOL_TCP, RingChunk, reason::Reason, service::Settings};
 
 pub use buckets::{CONFIRMED_PLACES, HALF_OPEN_PLACES, Held};
 pub use buffers::in_buffers;
