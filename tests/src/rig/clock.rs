@@ -3,9 +3,9 @@
 
 use super::{Capacity, Rig};
 
-/// The map that holds the programs' variables: the clock's, and one that is always 0.
+/// The map that holds the programs' variables: the clock's, and two that are 0 while no router speaks of an MTU.
 const VARIABLES: &str = ".bss";
-type Variables = [u64; 2];
+type Variables = [u64; 3];
 
 impl Rig {
     /// As [`Self::load`], with a clock that stands still until [`Self::set_clock`].
