@@ -42,17 +42,19 @@ pub(crate) fn build_and_run(program: &str, words: &[String]) -> Result<()> {
         "--bin",
         program,
     ])?;
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-    let path = ebpf_build::workspace_root()
-        .join(target)
-        .join("release")
-        .join(program);
+    let path = target().join("release").join(program);
     let status = command(&path)
         .args(words)
         .status()
         .with_context(|| format!("cannot start {}", path.display()))?;
     ensure!(status.success(), "the {program} failed ({status})");
     Ok(())
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target() -> PathBuf {
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    ebpf_build::workspace_root().join(target)
 }
 
 /// Whether cargo has this subcommand, such as `fmt`.

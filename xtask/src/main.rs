@@ -8,6 +8,7 @@
 mod bench;
 mod cargo;
 mod demo;
+mod kernel;
 mod setup;
 mod test;
 
@@ -16,6 +17,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 
+use kernel::Kernel;
 use setup::Need;
 
 /// Set the host up (installs what is missing, and says what and why), then do one thing.
@@ -32,6 +34,14 @@ enum Verb {
     Test {
         /// Run only tests whose name holds this.
         filter: Option<String>,
+        /// Not here, but in Debian's kernel of this version, in an emulated machine, the tests that an older
+        /// kernel must pass. Takes some minutes, and needs root only to install what is missing.
+        #[arg(long, value_name = "VERSION")]
+        kernel: Option<Kernel>,
+        /// CPUs of that machine.
+        #[arg(long, value_name = "COUNT", default_value_t = 1, requires = "kernel",
+              value_parser = clap::value_parser!(u8).range(1..=8))]
+        cpus: u8,
     },
     /// Show real clients being balanced over real servers, with figures. Needs root.
     Demo,
@@ -61,7 +71,12 @@ fn run(verb: Verb) -> Result<()> {
             let profile: &[&str] = if release { &["--release"] } else { &[] };
             cargo::run(&[&["build", "--locked"], profile].concat())
         }
-        Verb::Test { filter } => test::run(filter.as_deref()),
+        Verb::Test {
+            filter,
+            kernel: Some(kernel),
+            cpus,
+        } => kernel::test(kernel, cpus, filter.as_deref()),
+        Verb::Test { filter, .. } => test::run(filter.as_deref()),
         Verb::Demo => demo::run(),
         Verb::Bench { words } => bench::run(&words),
     }

@@ -3,6 +3,7 @@
 
 mod debian;
 mod linker;
+mod machine;
 
 use std::path::PathBuf;
 
@@ -12,6 +13,7 @@ use ebpf_build::{DEBIAN_COMPILER, NoCompiler, Toolchain, workspace_root};
 use crate::cargo;
 use debian::Package;
 pub(crate) use debian::is_root;
+pub(crate) use machine::Machine;
 
 /// What will be done after the setup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +73,8 @@ pub(crate) fn ensure(need: Need) -> Result<()> {
         Ok(_) => "a tool is missing",
     })?;
     if nginx_missing {
-        debian::unpack_nginx(&nginx_folder())?;
+        println!("unpacking nginx into .tools: the servers of the lab");
+        debian::unpack(&["nginx"], &nginx_folder())?;
     }
     if toolchain.is_err() {
         Toolchain::find().context(

@@ -144,7 +144,7 @@ impl Judge<'_> {
             }
         };
         (self.rig).change_backend(n as u32, |backend| {
-            (backend.state, backend.flows) = (state, flows)
+            (backend.state, backend.flows) = (state, flows);
         });
     }
 

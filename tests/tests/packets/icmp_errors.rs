@@ -116,7 +116,12 @@ impl Told {
     }
 
     /// An error of the client's side as it comes, and as it must go on.
-    fn from_client(&self, sender: IpAddr, quoted: &[Packet; 2], bytes: usize) -> [Packet; 2] {
+    fn sent_before_client(
+        &self,
+        sender: IpAddr,
+        quoted: &[Packet; 2],
+        bytes: usize,
+    ) -> [Packet; 2] {
         let Connection { local, backend, .. } = self.connection;
         let comes = error(sender, &quoted[0], self.scene.vip.ip(), bytes).macs(ROUTER, FRONT);
         let goes = error(local.ip(), &quoted[1], backend.ip(), bytes)
@@ -126,7 +131,12 @@ impl Told {
     }
 
     /// The same of the backend's side.
-    fn from_backend(&self, sender: IpAddr, quoted: &[Packet; 2], bytes: usize) -> [Packet; 2] {
+    fn sent_before_backend(
+        &self,
+        sender: IpAddr,
+        quoted: &[Packet; 2],
+        bytes: usize,
+    ) -> [Packet; 2] {
         let Connection { client, local, .. } = self.connection;
         let comes = error(sender, &quoted[0], local.ip(), bytes).macs(backend_mac(0), BACK);
         let goes = error(self.scene.vip.ip(), &quoted[1], client.ip(), bytes)
@@ -143,8 +153,8 @@ impl Told {
         let [to_client, to_backend] =
             [self.to_client(), self.to_backend()].map(|quoted| quoted.map(&change));
         [
-            self.from_client(client.ip(), &to_client, bytes),
-            self.from_backend(backend.ip(), &to_backend, bytes),
+            self.sent_before_client(client.ip(), &to_client, bytes),
+            self.sent_before_backend(backend.ip(), &to_backend, bytes),
         ]
     }
 
@@ -325,7 +335,7 @@ fn quoted_datagrams_keep_what_0_means() {
     } = told.connection;
     let quoted =
         [(told.scene.vip, client), (backend, local)].map(|(from, to)| Packet::udp(from, to));
-    let pair = told.from_client(client.ip(), &quoted, WHOLE);
+    let pair = told.sent_before_client(client.ip(), &quoted, WHOLE);
     told.goes_on(&pair);
 }
 
@@ -362,9 +372,9 @@ fn wrong_checksums_stay_wrong() {
 fn routers_speak_through_the_end_that_is_known() {
     for mut told in Told::all(PROTOCOL_TCP, mode::NAT) {
         let router = told.scene.stranger();
-        let pair = told.from_client(router, &told.to_client(), WHOLE);
+        let pair = told.sent_before_client(router, &told.to_client(), WHOLE);
         told.goes_on(&pair);
-        let pair = told.from_backend(router, &told.to_backend(), WHOLE);
+        let pair = told.sent_before_backend(router, &told.to_backend(), WHOLE);
         told.goes_on(&pair);
     }
 }
@@ -380,9 +390,9 @@ fn mode_route_keeps_the_sender_on_the_clients_side() {
                 }
             }
             let router = told.scene.stranger();
-            let [comes, goes] = told.from_client(router, &told.to_client(), WHOLE);
+            let [comes, goes] = told.sent_before_client(router, &told.to_client(), WHOLE);
             told.goes_on(&[comes, goes.from(SocketAddr::new(router, 0))]);
-            let pair = told.from_backend(router, &told.to_backend(), WHOLE);
+            let pair = told.sent_before_backend(router, &told.to_backend(), WHOLE);
             told.goes_on(&pair);
         }
     }

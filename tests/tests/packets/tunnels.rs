@@ -299,7 +299,7 @@ fn a_large_packet_is_wrapped_where_the_way_is_wide() {
             wraps(scene, pipe, packet, &[]);
         }
         let packet = scene.ack(scene.client).payload(&vec![7; room + 1]);
-        scene.rig.send(&packet).dropped(Reason::TooBig);
+        scene.rig.send(&packet).counts(&[Reason::PacketTooBig]);
     });
 }
 

@@ -1,8 +1,9 @@
 //! Debian's packages.
 
 use std::{
+    ffi::OsStr,
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output},
 };
 
@@ -67,33 +68,76 @@ pub(super) fn install(packages: &[Package]) -> Result<()> {
     Ok(())
 }
 
-/// Unpacks the program nginx into `folder`, without installing the service. Its libraries are
-/// those of curl and of Debian's base system.
-pub(super) fn unpack_nginx(folder: &Path) -> Result<()> {
-    println!("unpacking nginx into .tools: the servers of the lab");
-    // Not there when an earlier attempt did not get far.
-    let _ = fs::remove_dir_all(folder);
-    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+/// Downloads packages and unpacks them into `folder`, which holds all of them then or none; installs
+/// nothing.
+pub(super) fn unpack(packages: &[impl AsRef<OsStr>], folder: &Path) -> Result<()> {
+    let unfinished = folder.with_extension("new");
+    // There where an earlier attempt did not get far.
+    let _ = fs::remove_dir_all(&unfinished);
+    fs::create_dir_all(&unfinished)
+        .with_context(|| format!("cannot make {}", unfinished.display()))?;
     // As root, apt would hand the download to a user who cannot write here, and warn of it.
-    let words = ["--option", "APT::Sandbox::User=root", "download", "nginx"];
+    let words = ["--option", "APT::Sandbox::User=root", "download"];
     let mut download = apt();
-    download.args(words).current_dir(folder);
+    download.args(words).args(packages).current_dir(&unfinished);
     if run(&mut download).is_err() {
         update();
-        run(&mut download).context("cannot download Debian's package nginx")?;
+        run(&mut download).context("cannot download from Debian")?;
     }
-    let package = fs::read_dir(folder)
-        .with_context(|| format!("cannot read {}", folder.display()))?
+    let files: Vec<PathBuf> = fs::read_dir(&unfinished)
+        .with_context(|| format!("cannot read {}", unfinished.display()))?
         .flatten()
         .map(|entry| entry.path())
-        .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
-        .context("apt-get reported success but left no package of nginx")?;
-    run(cargo::command(Path::new("dpkg-deb"))
-        .arg("--extract")
-        .arg(&package)
-        .arg(folder))
-    .context("cannot unpack nginx")?;
-    fs::remove_file(&package).with_context(|| format!("cannot remove {}", package.display()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "deb"))
+        .collect();
+    ensure!(
+        files.len() == packages.len(),
+        "apt-get reported success but left {} of {} packages",
+        files.len(),
+        packages.len()
+    );
+    for file in files {
+        run(cargo::command(Path::new("dpkg-deb"))
+            .arg("--extract")
+            .arg(&file)
+            .arg(&unfinished))
+        .with_context(|| format!("cannot unpack {}", file.display()))?;
+        fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
+    }
+    let _ = fs::remove_dir_all(folder);
+    fs::rename(&unfinished, folder).with_context(|| format!("cannot make {}", folder.display()))
+}
+
+/// What installing this package would add to the host: its own name and those of the packages that it
+/// needs and the host does not have.
+pub(super) fn missing_for(package: &str) -> Result<Vec<String>> {
+    let words = ["--simulate", "install", "--no-install-recommends", package];
+    let plan = run(apt().args(words)).or_else(|_| {
+        update();
+        run(apt().args(words))
+    })?;
+    // "Inst NAME (VERSION …)", or "Inst NAME [PRESENT] (VERSION …)" for what is there in another version.
+    let names = plan.lines().filter_map(|line| {
+        let mut words = line.strip_prefix("Inst ")?.split(' ');
+        let name = words.next()?;
+        words.next()?.starts_with('(').then(|| name.to_owned())
+    });
+    Ok(names.collect())
+}
+
+/// The packages that this one, which stands for the newest of its kind, depends on.
+pub(super) fn dependencies(package: &str) -> Result<Vec<String>> {
+    let ask = || run(cargo::command(Path::new("apt-cache")).args(["depends", package]));
+    let mut answer = ask();
+    if !matches!(&answer, Ok(text) if text.contains("Depends:")) {
+        update();
+        answer = ask();
+    }
+    let text = answer?;
+    let names = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("Depends: "));
+    Ok(names.map(str::to_owned).collect())
 }
 
 /// Whether this process may install packages.
@@ -119,21 +163,22 @@ fn apt() -> Command {
     apt
 }
 
-/// Runs a command silently; what it printed becomes the error when it fails.
-fn run(command: &mut Command) -> Result<()> {
+/// Runs a command silently and returns what it printed; that becomes the error when it fails.
+fn run(command: &mut Command) -> Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let Output {
         status,
         stdout,
         stderr,
     } = command
+        .env("LC_ALL", "C.UTF-8")
         .output()
         .with_context(|| format!("cannot start {program}"))?;
+    let stdout = String::from_utf8_lossy(&stdout);
     ensure!(
         status.success(),
-        "{program} failed ({status}):\n{}{}",
-        String::from_utf8_lossy(&stdout),
+        "{program} failed ({status}):\n{stdout}{}",
         String::from_utf8_lossy(&stderr)
     );
-    Ok(())
+    Ok(stdout.into_owned())
 }
