@@ -116,7 +116,7 @@ impl Told {
     }
 
     /// An error of the client's side as it comes, and as it must go on.
-    fn sent_before_client(
+    fn on_the_clients_side(
         &self,
         sender: IpAddr,
         quoted: &[Packet; 2],
@@ -131,7 +131,7 @@ impl Told {
     }
 
     /// The same of the backend's side.
-    fn sent_before_backend(
+    fn on_the_backends_side(
         &self,
         sender: IpAddr,
         quoted: &[Packet; 2],
@@ -153,8 +153,8 @@ impl Told {
         let [to_client, to_backend] =
             [self.to_client(), self.to_backend()].map(|quoted| quoted.map(&change));
         [
-            self.sent_before_client(client.ip(), &to_client, bytes),
-            self.sent_before_backend(backend.ip(), &to_backend, bytes),
+            self.on_the_clients_side(client.ip(), &to_client, bytes),
+            self.on_the_backends_side(backend.ip(), &to_backend, bytes),
         ]
     }
 
@@ -335,7 +335,7 @@ fn quoted_datagrams_keep_what_0_means() {
     } = told.connection;
     let quoted =
         [(told.scene.vip, client), (backend, local)].map(|(from, to)| Packet::udp(from, to));
-    let pair = told.sent_before_client(client.ip(), &quoted, WHOLE);
+    let pair = told.on_the_clients_side(client.ip(), &quoted, WHOLE);
     told.goes_on(&pair);
 }
 
@@ -372,9 +372,9 @@ fn wrong_checksums_stay_wrong() {
 fn routers_speak_through_the_end_that_is_known() {
     for mut told in Told::all(PROTOCOL_TCP, mode::NAT) {
         let router = told.scene.stranger();
-        let pair = told.sent_before_client(router, &told.to_client(), WHOLE);
+        let pair = told.on_the_clients_side(router, &told.to_client(), WHOLE);
         told.goes_on(&pair);
-        let pair = told.sent_before_backend(router, &told.to_backend(), WHOLE);
+        let pair = told.on_the_backends_side(router, &told.to_backend(), WHOLE);
         told.goes_on(&pair);
     }
 }
@@ -390,9 +390,9 @@ fn mode_route_keeps_the_sender_on_the_clients_side() {
                 }
             }
             let router = told.scene.stranger();
-            let [comes, goes] = told.sent_before_client(router, &told.to_client(), WHOLE);
+            let [comes, goes] = told.on_the_clients_side(router, &told.to_client(), WHOLE);
             told.goes_on(&[comes, goes.from(SocketAddr::new(router, 0))]);
-            let pair = told.sent_before_backend(router, &told.to_backend(), WHOLE);
+            let pair = told.on_the_backends_side(router, &told.to_backend(), WHOLE);
             told.goes_on(&pair);
         }
     }
