@@ -206,7 +206,8 @@ pub fn open<F: Table>(
     // The first pair is free nearly always, and each call takes its time.
     if draft.claimed == 0 && take_pair::<F>(draft) {
         let key = &draft.replies_key;
-        let inserted = F::insert(key, hash::flow(key), &draft.replies, Some(&draft.timeouts));
+        let crossed = settings.flags & setting::CROSSED;
+        let inserted = F::claim(key, &draft.replies, &draft.timeouts, crossed);
         draft.claimed = (inserted == Inserted::Yes) as u32;
     }
     if draft.claimed == 0 {
@@ -377,7 +378,7 @@ extern "C" fn try_pair<F: Table>(_index: u32, _context: *mut c_void) -> i64 {
     // A key that is taken is told by the insert, in one look: most tries find it free.
     let key = &draft.replies_key;
     let key_hash = hash::flow(key);
-    let mut inserted = F::insert(key, key_hash, &draft.replies, Some(&draft.timeouts));
+    let mut inserted = F::claim(key, &draft.replies, &draft.timeouts, 1);
     let first_reusable = match inserted {
         Inserted::HalfOpenThere if key.protocol == PROTOCOL_TCP as u32 => PORT_ATTEMPTS_QUIET,
         Inserted::ConfirmedThere | Inserted::HalfOpenThere => PORT_ATTEMPTS_FRESH,

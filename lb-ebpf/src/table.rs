@@ -9,11 +9,12 @@
 mod bucket;
 
 use lb_common::{
-    V4, V6,
+    Address as _, V4, V6,
     flow::{Flow, FlowKey},
-    hash,
+    hash, mapped,
     service::Timeouts,
     table::{HALF_OPEN_WAYS, WAYS},
+    unmapped,
 };
 
 use crate::family::{Family, Inet, Inet6};
@@ -108,6 +109,15 @@ pub trait Table: Family {
         flow: &Flow<Self::Address>,
         keep: Option<&Timeouts>,
     ) -> Inserted;
+    /// The same for the replies of a new flow, with `crossed` other than 0 only if the other family's table
+    /// holds nothing for the same packets: those of IPv4 may be of a flow of IPv4 or of one between the
+    /// families, which lies in the table of IPv6.
+    fn claim(
+        key: &FlowKey<Self::Address>,
+        flow: &Flow<Self::Address>,
+        keep: &Timeouts,
+        crossed: u32,
+    ) -> Inserted;
     /// Puts the flow among the confirmed ones, and its half-open entry away; one that is confirmed
     /// already stays as it is. False when there is no room, or no such entry.
     fn confirm(key: &FlowKey<Self::Address>, flow: &Flow<Self::Address>) -> bool;
@@ -117,13 +127,51 @@ pub trait Table: Family {
     fn remove(key: &FlowKey<Self::Address>);
 }
 
+/// See [`Table::claim`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn table_elsewhere4(key: *const FlowKey<V4>) -> u64 {
+    // SAFETY: the verifier holds every caller to pointers that are null or valid.
+    let Some(key) = (unsafe { key.as_ref() }) else {
+        return 0;
+    };
+    let wide = FlowKey {
+        source: mapped(key.source),
+        destination: mapped(key.destination),
+        source_port_be: key.source_port_be,
+        destination_port_be: key.destination_port_be,
+        protocol: key.protocol,
+    };
+    (bucket::find::<Inet6>(&wide, hash::flow(&wide)) != Position::NONE) as u64
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn table_elsewhere6(key: *const FlowKey<V6>) -> u64 {
+    // SAFETY: as above.
+    let Some(key) = (unsafe { key.as_ref() }) else {
+        return 0;
+    };
+    let narrow = FlowKey {
+        source: unmapped(&key.source),
+        destination: unmapped(&key.destination),
+        source_port_be: key.source_port_be,
+        destination_port_be: key.destination_port_be,
+        protocol: key.protocol,
+    };
+    if !mapped(narrow.source).same(key.source) {
+        return 0;
+    }
+    (bucket::find::<Inet>(&narrow, hash::flow(&narrow)) != Position::NONE) as u64
+}
+
 /// Makes each operation a function that the verifier knows as global: it checks it once, and not
 /// again with every state in which it is called (since Linux 5.6). Such functions are told apart by
 /// names, take pointers that may be null, and return integers.
 macro_rules! table {
     (
         $family:ty, $address:ty, $find:ident, $read:ident, $write:ident, $insert:ident,
-        $confirm:ident, $demote:ident, $remove:ident
+        $confirm:ident, $demote:ident, $remove:ident, $elsewhere:ident
     ) => {
         #[unsafe(no_mangle)]
         #[inline(never)]
@@ -170,7 +218,11 @@ macro_rules! table {
             key_hash: u64,
             flow: *const Flow<$address>,
             keep: *const Timeouts,
+            crossed: u32,
         ) -> u64 {
+            if crossed != 0 && $elsewhere(key) != 0 {
+                return Inserted::ConfirmedThere.code();
+            }
             // SAFETY: as above.
             match unsafe { (key.as_ref(), flow.as_ref(), keep.as_ref()) } {
                 (Some(key), Some(flow), keep) => {
@@ -258,7 +310,17 @@ macro_rules! table {
                 keep: Option<&Timeouts>,
             ) -> Inserted {
                 let keep = keep.map_or(core::ptr::null(), core::ptr::from_ref);
-                Inserted::from_code($insert(key, key_hash, flow, keep))
+                Inserted::from_code($insert(key, key_hash, flow, keep, 0))
+            }
+
+            #[inline(always)]
+            fn claim(
+                key: &FlowKey<$address>,
+                flow: &Flow<$address>,
+                keep: &Timeouts,
+                crossed: u32,
+            ) -> Inserted {
+                Inserted::from_code($insert(key, hash::flow(key), flow, keep, crossed))
             }
 
             #[inline(always)]
@@ -288,7 +350,8 @@ table!(
     table_insert4,
     table_confirm4,
     table_demote4,
-    table_remove4
+    table_remove4,
+    table_elsewhere4
 );
 table!(
     Inet6,
@@ -299,5 +362,6 @@ table!(
     table_insert6,
     table_confirm6,
     table_demote6,
-    table_remove6
+    table_remove6,
+    table_elsewhere6
 );

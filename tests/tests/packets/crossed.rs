@@ -369,3 +369,44 @@ fn icmp_errors_are_dropped() {
         }
     }
 }
+
+/// Replies to it could be of either flow: who comes second takes another port.
+#[test]
+fn a_source_port_is_free_only_if_it_is_in_both_tables() {
+    const PORTS: std::ops::RangeInclusive<u16> = 2_000..=2_001;
+    let [mut plain, _] = Scene::both();
+    plain.rig.ports(PORTS);
+    let connection = plain.establish(plain.client);
+    let entry = plain.rig.entry(connection.backend, connection.local);
+    let entry = entry.expect("a flow of IPv4");
+
+    let [_, mut crossing] = Crossing::both(PROTOCOL_TCP);
+    let scene = &mut crossing.scene;
+    scene.rig.ports(PORTS);
+    scene
+        .rig
+        .write_entry(connection.backend, connection.local, &entry);
+    let (local, _) = crossing.forth(&crossing.scene.syn(crossing.scene.client));
+    assert_ne!(local, connection.local);
+    let scene = &mut crossing.scene;
+    let syn = scene.syn(scene.other_client(1));
+    scene.rig.send(&syn).dropped(Reason::PortsExhausted);
+
+    // The other way round.
+    let wide = |at: SocketAddr| match at.ip() {
+        IpAddr::V4(ip) => SocketAddr::new(ip.to_ipv6_mapped().into(), at.port()),
+        IpAddr::V6(_) => at,
+    };
+    let entry = scene.rig.entry(wide(crossing.backend), wide(local));
+    let entry = entry.expect("a flow between the families");
+    let [mut plain, _] = Scene::both();
+    plain.rig.ports(PORTS);
+    plain.rig.change_settings(|s| s.flags |= setting::CROSSED);
+    plain
+        .rig
+        .write_entry(wide(crossing.backend), wide(local), &entry);
+    let connection = plain.open(plain.client);
+    assert_ne!(connection.local, local);
+    let syn = plain.syn(plain.other_client(1));
+    plain.rig.send(&syn).dropped(Reason::PortsExhausted);
+}
