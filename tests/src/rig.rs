@@ -14,6 +14,7 @@ mod interfaces;
 mod loads;
 mod outcome;
 mod paths;
+mod placed;
 mod sources;
 mod sweep;
 mod tables;
@@ -36,6 +37,7 @@ pub use entry::{Entry, Table, key_hash, now_ns};
 use lb_userspace::datapath::program_name;
 pub use lb_userspace::datapath::{Capacity, Clock};
 pub use outcome::{Outcome, Verdict};
+pub use placed::Placed;
 pub use tags::wearing;
 
 use self::tags::Worn;
@@ -185,7 +187,8 @@ impl Rig {
         self.run(&self.worn.on(frame), &mut [0; 4_096]).0
     }
 
-    fn run(&self, frame: &[u8], out: &mut [u8]) -> (Verdict, usize) {
+    /// Sends any bytes. Returns the verdict, and how many bytes came out.
+    pub(crate) fn run(&self, frame: &[u8], out: &mut [u8]) -> (Verdict, usize) {
         let result = self
             .program()
             .test_run(TestRunOptions {

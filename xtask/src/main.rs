@@ -8,6 +8,7 @@
 mod bench;
 mod cargo;
 mod demo;
+mod fuzz;
 mod kernel;
 mod setup;
 mod test;
@@ -52,6 +53,12 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         words: Vec<String>,
     },
+    /// Send packets of all kinds through the XDP program and judge what becomes of them. Needs root.
+    Fuzz {
+        /// Handed on to the program that fuzzes, such as `--seed 7 --packets 10000000`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -79,5 +86,6 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Test { filter, .. } => test::run(filter.as_deref()),
         Verb::Demo => demo::run(),
         Verb::Bench { words } => bench::run(&words),
+        Verb::Fuzz { words } => fuzz::run(&words),
     }
 }

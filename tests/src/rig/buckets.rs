@@ -109,6 +109,29 @@ impl Rig {
             .collect()
     }
 
+    /// Every entry with its key, and whether it lies where its key's hash says.
+    pub(super) fn all_keyed<A: Family>(&self) -> Vec<(Table, FlowKey<A>, Flow<A>, bool)>
+    where
+        Entry<A>: Pod,
+    {
+        let heads: Array<_, Head> = self.read(A::HEADS);
+        let mut all = Vec::new();
+        for idx in 0..heads.len() {
+            if heads.get(&idx, 0).expect("a bucket there is").tags == [0; WAYS] {
+                continue;
+            }
+            let bucket = self.bucket::<A>(idx);
+            for table in [Table::HalfOpen, Table::Confirmed] {
+                for (way, entry) in bucket.held(table) {
+                    let place = Place::of(hash::flow(&entry.key), heads.len());
+                    let at_home = place.bucket_idx == idx && place.tag == bucket.head.tags[way];
+                    all.push((table, entry.key, entry.flow, at_home));
+                }
+            }
+        }
+        all
+    }
+
     /// Writes entries; those without a flow are removed.
     pub(super) fn put<A: Family>(
         &mut self,

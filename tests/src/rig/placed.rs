@@ -1,0 +1,95 @@
+//! All that the tables hold, and emptying them.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    thread,
+    time::Duration,
+};
+
+use aya::{Pod, maps::HashMap};
+use lb_common::{
+    V4, V6,
+    affinity::{Client, Remembered},
+    fragment::{Datagram, First},
+    names,
+};
+
+use super::{
+    Clock, Entry, Rig, Table,
+    entry::{Family, by_family},
+};
+
+/// An entry of a flow table, with its key.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    pub protocol: u32,
+    pub source: SocketAddr,
+    pub destination: SocketAddr,
+    pub entry: Entry,
+    /// It lies where its key belongs.
+    pub at_home: bool,
+}
+
+const fn any(v6: bool) -> IpAddr {
+    if v6 {
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+    } else {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+    }
+}
+
+impl Rig {
+    /// Every entry of one family.
+    #[must_use]
+    pub fn placed(&self, v6: bool) -> Vec<Placed> {
+        by_family!(any(v6), A => {
+            let end = |address: A, port_be| {
+                SocketAddr::new(address.address(), u16::from_be(port_be))
+            };
+            self.all_keyed::<A>()
+                .into_iter()
+                .map(|(table, key, flow, at_home)| Placed {
+                    protocol: key.protocol,
+                    source: end(key.source, key.source_port_be),
+                    destination: end(key.destination, key.destination_port_be),
+                    entry: Entry::of(table, &flow),
+                    at_home,
+                })
+                .collect()
+        })
+    }
+
+    /// Empties the flow tables and forgets all clients.
+    pub fn forget_everything(&mut self) {
+        for v6 in [false, true] {
+            by_family!(any(v6), A => {
+                self.clear::<A>(Table::HalfOpen);
+                self.clear::<A>(Table::Confirmed);
+            });
+        }
+        self.forget_all::<Client<V4>, Remembered>(names::AFFINITY4);
+        self.forget_all::<Client<V6>, Remembered>(names::AFFINITY6);
+        self.forget_all::<Datagram<V4>, First>(names::FRAGMENTS4);
+        self.forget_all::<Datagram<V6>, First>(names::FRAGMENTS6);
+    }
+
+    fn forget_all<K: Pod, V: Pod>(&mut self, name: &str) {
+        let map = self.ebpf.map_mut(name).expect("the object has this map");
+        let mut map = HashMap::<_, K, V>::try_from(map).expect("it is a hash");
+        let keys: Vec<_> = map.keys().filter_map(Result::ok).collect();
+        for key in keys {
+            // One that was displaced meanwhile is gone as well.
+            let _ = map.remove(&key);
+        }
+    }
+
+    /// Sweeps the whole table of one family.
+    pub fn sweep_all(&mut self, v6: bool) {
+        self.sweep(any(v6), Table::Confirmed);
+    }
+
+    /// Waits until the program's clock has gone on for certain.
+    pub fn wait_a_tick(&self) {
+        thread::sleep(Duration::from_nanos(3 * Clock::tick_ns()));
+    }
+}

@@ -1,0 +1,18 @@
+//! A million packets of all kinds through the real XDP program, judged one by one. Needs root; touches no
+//! interface.
+
+use lb_tests::fuzz::{Effort, run};
+
+#[test]
+fn a_million_packets_keep_every_promise() {
+    let effort = Effort {
+        seed: 1,
+        first: 0,
+        packets: 1_000_000,
+    };
+    let report =
+        run(&effort, |what| eprintln!("{what}")).unwrap_or_else(|finding| panic!("{finding}"));
+    eprint!("{report}");
+    let missing = report.missing();
+    assert!(missing.is_empty(), "not reached: {missing:?}");
+}
