@@ -15,20 +15,15 @@ mod loads;
 mod outcome;
 mod paths;
 mod placed;
+mod pool;
 mod sources;
 mod sweep;
 mod tables;
 mod tags;
 mod whole;
 
-use std::collections::HashMap;
-
-use aya::{
-    Ebpf, EbpfLoader,
-    maps::{Array, MapData},
-    programs::{ProgramFd, TestRun as _, TestRunOptions, Xdp},
-};
-use lb_common::{PROTOCOL_TCP, RingChunk, reason::Reason, service::Settings};
+use aya::programs::{ProgramFd, TestRun as _, TestRunOptions, Xdp};
+use lb_common::{PROTOCOL_TCP, reason::Reason, service::Settings};
 
 pub use buckets::{CONFIRMED_PLACES, HALF_OPEN_PLACES, Held};
 pub use buffers::in_buffers;
@@ -40,7 +35,10 @@ pub use outcome::{Outcome, Verdict};
 pub use placed::Placed;
 pub use tags::wearing;
 
-use self::tags::Worn;
+use self::{
+    pool::{Lent, Make},
+    tags::Worn,
+};
 use crate::packet::Packet;
 
 /// The interface that packets of a test run arrive on.
@@ -60,14 +58,12 @@ pub const SIZES: Capacity = Capacity::of_buckets(2_048);
 
 /// A loaded program with its maps.
 pub struct Rig {
-    ebpf: Ebpf,
+    loaded: Lent,
     settings: Settings,
     /// Of vips, replies and flows that are written or looked for.
     protocol: u8,
     /// Number of the last sweep.
     sweep_pass: u64,
-    /// Inner maps of `rings`, by service.
-    rings: HashMap<u32, Array<MapData, RingChunk>>,
     /// Sums over all CPUs when last read, by reason.
     reasons: Vec<u64>,
     worn: Worn,
@@ -90,36 +86,20 @@ impl Rig {
     /// As [`Self::load`].
     #[must_use]
     pub fn load_logging(sizes: Capacity, log_level: u8) -> Self {
-        Self::load_with(&sizes, |loader| {
-            loader.override_global("AYA_LOG_LEVEL", &log_level, false);
-            Clock::apply(loader);
+        Self::of(Make {
+            sizes,
+            log_level,
+            ticking: true,
         })
     }
 
-    fn load_with<'a>(sizes: &'a Capacity, prepare: impl FnOnce(&mut EbpfLoader<'a>)) -> Self {
+    fn of(make: Make) -> Self {
         pin_this_thread();
-        let mut loader = EbpfLoader::new();
-        sizes.apply(&mut loader);
-        prepare(&mut loader);
-        let mut ebpf = loader
-            .load(lb_userspace::datapath::OBJECT)
-            .unwrap_or_else(|error| panic!("cannot create the maps (are you root?): {error:?}"));
-        let program: &mut Xdp = ebpf
-            .program_mut(program_name())
-            .expect("the object holds the program")
-            .try_into()
-            .expect("which is of type XDP");
-        program
-            .load()
-            .unwrap_or_else(|error| panic!("cannot load the program: {error:?}"));
-        Clock::start(&mut ebpf).unwrap_or_else(|error| panic!("{error}"));
-
         let mut rig = Self {
-            ebpf,
+            loaded: Lent::of(make),
             settings: Settings::new(1_024, 31_744),
             protocol: PROTOCOL_TCP,
             sweep_pass: 0,
-            rings: HashMap::new(),
             reasons: vec![0; Reason::ALL.len()],
             worn: Worn::by_this_thread(),
         };
@@ -215,7 +195,8 @@ impl Rig {
     }
 
     fn program(&self) -> &Xdp {
-        self.ebpf
+        self.loaded
+            .ebpf
             .program(program_name())
             .expect("the object holds the program")
             .try_into()

@@ -34,7 +34,7 @@ impl Rig {
     pub fn remembered(&self, service_idx: u32, client: IpAddr, bits: u8) -> Option<Remembered> {
         by_family!(client, A => {
             let address = A::words(client).masked(bits);
-            let map = self.ebpf.map(name_of(client)).expect("clients are remembered");
+            let map = self.loaded.ebpf.map(name_of(client)).expect("clients are remembered");
             let map = HashMap::<_, Client<A>, Remembered>::try_from(map).expect("by a hash");
             map.get(&Client { service_idx, address }, 0).ok()
         })
@@ -56,7 +56,7 @@ impl Rig {
         change(&mut remembered);
         by_family!(client, A => {
             let address = A::words(client).masked(bits);
-            let map = self.ebpf.map_mut(name_of(client)).expect("clients are remembered");
+            let map = self.loaded.ebpf.map_mut(name_of(client)).expect("clients are remembered");
             HashMap::<_, Client<A>, Remembered>::try_from(map)
                 .expect("by a hash")
                 .insert(Client { service_idx, address }, remembered, 0)

@@ -239,7 +239,7 @@ impl Rig {
     }
 
     pub(super) fn read<T: Pod>(&self, name: &str) -> Array<&MapData, T> {
-        let map = self.ebpf.map(name).expect("flow tables exist");
+        let map = self.loaded.ebpf.map(name).expect("flow tables exist");
         map.try_into().expect("flow tables are arrays")
     }
 }

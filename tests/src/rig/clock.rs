@@ -1,11 +1,11 @@
 //! A clock that moves only when the test says so: the programs count ticks of no length from a time that
 //! is written into their memory.
 
-use super::{Capacity, Rig};
+use super::{Capacity, LOG_NOTHING, Rig, pool::Make};
 
 /// The map that holds the programs' variables: the clock's, and two that are 0 while no router speaks of an MTU.
 const VARIABLES: &str = ".bss";
-type Variables = [u64; 3];
+pub(super) type Variables = [u64; 3];
 
 impl Rig {
     /// As [`Self::load`], with a clock that stands still until [`Self::set_clock`].
@@ -14,8 +14,10 @@ impl Rig {
     /// As [`Self::load`].
     #[must_use]
     pub fn load_with_still_clock(sizes: Capacity) -> Self {
-        Self::load_with(&sizes, |loader| {
-            loader.override_global(lb_common::names::TICK_NS, &0_u64, true);
+        Self::of(Make {
+            sizes,
+            log_level: LOG_NOTHING,
+            ticking: false,
         })
     }
 

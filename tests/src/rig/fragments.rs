@@ -41,7 +41,11 @@ impl Rig {
     where
         Datagram<A>: Pod,
     {
-        let map = self.ebpf.map_mut(name).expect("datagrams are remembered");
+        let map = self
+            .loaded
+            .ebpf
+            .map_mut(name)
+            .expect("datagrams are remembered");
         HashMap::try_from(map).expect("by a hash")
     }
 }

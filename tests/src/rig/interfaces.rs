@@ -24,7 +24,7 @@ impl Rig {
                 IpAddr::V6(_) => interface.address6 = four_words(*address),
             }
         }
-        let map = self.ebpf.map_mut(names::INTERFACES);
+        let map = self.loaded.ebpf.map_mut(names::INTERFACES);
         HashMap::<_, u32, Interface>::try_from(map.expect("interfaces exist"))
             .expect("they are a hash by index")
             .insert(ifindex, interface, 0)

@@ -19,7 +19,11 @@ impl Rig {
     /// When there is no such backend.
     #[must_use]
     pub fn live(&self, backend_idx: u32) -> u32 {
-        let map = self.ebpf.map(names::BACKEND_LOADS).expect("the map exists");
+        let map = self
+            .loaded
+            .ebpf
+            .map(names::BACKEND_LOADS)
+            .expect("the map exists");
         Array::<_, Load>::try_from(map)
             .expect("it is an array")
             .get(&backend_idx, 0)

@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use aya::{Pod, maps::HashMap};
 use lb_common::{
     V4, V6,
     affinity::{Client, Remembered},
@@ -67,20 +66,12 @@ impl Rig {
                 self.clear::<A>(Table::Confirmed);
             });
         }
-        self.forget_all::<Client<V4>, Remembered>(names::AFFINITY4);
-        self.forget_all::<Client<V6>, Remembered>(names::AFFINITY6);
-        self.forget_all::<Datagram<V4>, First>(names::FRAGMENTS4);
-        self.forget_all::<Datagram<V6>, First>(names::FRAGMENTS6);
-    }
-
-    fn forget_all<K: Pod, V: Pod>(&mut self, name: &str) {
-        let map = self.ebpf.map_mut(name).expect("the object has this map");
-        let mut map = HashMap::<_, K, V>::try_from(map).expect("it is a hash");
-        let keys: Vec<_> = map.keys().filter_map(Result::ok).collect();
-        for key in keys {
-            // One that was displaced meanwhile is gone as well.
-            let _ = map.remove(&key);
-        }
+        self.loaded
+            .forget::<Client<V4>, Remembered>(names::AFFINITY4);
+        self.loaded
+            .forget::<Client<V6>, Remembered>(names::AFFINITY6);
+        self.loaded.forget::<Datagram<V4>, First>(names::FRAGMENTS4);
+        self.loaded.forget::<Datagram<V6>, First>(names::FRAGMENTS6);
     }
 
     /// Sweeps the whole table of one family.

@@ -35,7 +35,7 @@ impl Rig {
         };
         by_family!(address, A => {
             let source = Source { service_idx, address: <A as Family>::words(address) };
-            let map = self.ebpf.map_mut(name).expect("the lists exist");
+            let map = self.loaded.ebpf.map_mut(name).expect("the lists exist");
             LpmTrie::<_, Source<A>, u32>::try_from(map)
                 .expect("they are tries")
                 .insert(&Key::new(SERVICE_BITS + length, source), access, 0)

@@ -57,7 +57,11 @@ impl Rig {
     /// When there is no such backend.
     #[must_use]
     pub fn backend_seen(&self, backend_idx: u32) -> bool {
-        let map = self.ebpf.map(names::BACKENDS_SEEN).expect("the map exists");
+        let map = self
+            .loaded
+            .ebpf
+            .map(names::BACKENDS_SEEN)
+            .expect("the map exists");
         Array::<_, u64>::try_from(map)
             .expect("it is an array")
             .get(&backend_idx, 0)
@@ -125,6 +129,7 @@ impl Rig {
     /// The program, loaded by the first test that sweeps.
     fn sweeper(&mut self) -> &Xdp {
         let program: &mut Xdp = self
+            .loaded
             .ebpf
             .program_mut(names::SWEEP)
             .expect("the object holds the program")

@@ -66,7 +66,7 @@ impl Rig {
         by_family!(vip, A => {
             let key = vip_key::<A>(self.protocol, vip);
             self.settings.admit_vip(&key);
-            let map = self.ebpf.map_mut(A::VIPS).expect("vips exist");
+            let map = self.loaded.ebpf.map_mut(A::VIPS).expect("vips exist");
             HashMap::<_, VipKey<A>, u32>::try_from(map)
                 .expect("vips are a hash of indices")
                 .insert(key, service_idx, 0)
@@ -81,7 +81,7 @@ impl Rig {
         by_family!(address, A => {
             let key = VipKey::of_address(&A::words(address));
             self.settings.admit_vip(&key);
-            let map = self.ebpf.map_mut(A::VIPS).expect("vips exist");
+            let map = self.loaded.ebpf.map_mut(A::VIPS).expect("vips exist");
             HashMap::<_, VipKey<A>, u32>::try_from(map)
                 .expect("vips are a hash of indices")
                 .insert(key, NO_SERVICE, 0)
@@ -94,7 +94,7 @@ impl Rig {
         by_family!(vip.address, A => {
             let address = A::words(vip.address);
             self.settings.admit_ranges(address, self.protocol);
-            let map = self.ebpf.map_mut(A::VIP_RANGES).expect("ranges exist");
+            let map = self.loaded.ebpf.map_mut(A::VIP_RANGES).expect("ranges exist");
             let mut trie = LpmTrie::<_, PortKey<A>, u32>::try_from(map)
                 .expect("ranges are a trie of indices");
             for prefix in prefixes(vip, address, self.protocol) {
@@ -155,8 +155,10 @@ impl Rig {
     /// # Panics
     /// When the kernel refuses the map.
     pub fn rings(&mut self, service_idx: u32, backend_of_slot: impl Fn(u8, u32) -> u32) {
-        let mut rings =
-            Array::<MapData, RingChunk>::create(RING_MAP_CHUNKS, 0).expect("a map is made");
+        let mut rings = match self.loaded.rings.remove(&service_idx) {
+            Some(rings) => rings,
+            None => self.make_rings(service_idx),
+        };
         for chunk in 0..RING_MAP_CHUNKS {
             let half = u8::from(chunk >= RING_CHUNKS);
             let slots: RingChunk = std::array::from_fn(|place| {
@@ -169,12 +171,17 @@ impl Rig {
             });
             rings.set(chunk, slots, 0).expect("the map has this chunk");
         }
-        let outer = self.ebpf.map_mut(names::RINGS).expect("rings exist");
+        self.loaded.rings.insert(service_idx, rings);
+    }
+
+    fn make_rings(&mut self, service_idx: u32) -> Array<MapData, RingChunk> {
+        let rings = Array::create(RING_MAP_CHUNKS, 0).expect("a map is made");
+        let outer = self.loaded.ebpf.map_mut(names::RINGS).expect("rings exist");
         ArrayOfMaps::<_, Array<MapData, RingChunk>>::try_from(outer)
             .expect("rings are an array of arrays")
             .set(service_idx, &rings, 0)
             .expect("rings take a map of the right length");
-        self.rings.insert(service_idx, rings);
+        rings
     }
 
     /// A new ring in the other half of a service's map, as the daemon writes it, and then the service's
@@ -190,7 +197,11 @@ impl Rig {
     ) {
         let mut half = 0;
         self.change_service(service_idx, |service| half = 1 - service.ring_half);
-        let rings = self.rings.get_mut(&service_idx).expect("it has a ring");
+        let rings = self
+            .loaded
+            .rings
+            .get_mut(&service_idx)
+            .expect("it has a ring");
         for chunk in 0..RING_CHUNKS {
             let slots: RingChunk =
                 std::array::from_fn(|place| match chunk * RING_CHUNK + place as u32 {
@@ -285,7 +296,11 @@ impl Rig {
     /// # Panics
     /// When the kernel refuses.
     pub fn budget_since(&mut self, what: Budgeted, tokens: u64, refilled_ns: u64) {
-        let map = self.ebpf.map_mut(names::BUDGETS).expect("budgets exist");
+        let map = self
+            .loaded
+            .ebpf
+            .map_mut(names::BUDGETS)
+            .expect("budgets exist");
         let budget = Budget {
             tokens,
             refilled_ns,
@@ -308,6 +323,7 @@ impl Rig {
     #[must_use]
     pub fn stats(&self, backend_idx: u32) -> BackendStats {
         let map = self
+            .loaded
             .ebpf
             .map(names::BACKEND_STATS)
             .expect("counters of backends exist");
@@ -327,7 +343,7 @@ impl Rig {
     }
 
     pub(super) fn read_reasons(&self) -> Vec<u64> {
-        let map = self.ebpf.map(names::REASONS).expect("reasons exist");
+        let map = self.loaded.ebpf.map(names::REASONS).expect("reasons exist");
         let counters = PerCpuArray::<_, u64>::try_from(map).expect("they are kept per CPU");
         Reason::ALL
             .iter()
@@ -345,7 +361,7 @@ impl Rig {
     }
 
     pub(super) fn array<T: Pod>(&mut self, name: &str) -> Array<&mut MapData, T> {
-        let map = self.ebpf.map_mut(name);
+        let map = self.loaded.ebpf.map_mut(name);
         map.unwrap_or_else(|| panic!("the object has no map {name}"))
             .try_into()
             .unwrap_or_else(|error| panic!("map {name}: {error}"))

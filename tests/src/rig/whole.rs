@@ -40,12 +40,12 @@ impl Rig {
             let mut services = self.array::<Service>(names::SERVICES);
             services.set(*idx, *service, 0).expect("a service is taken");
         }
-        let map = self.ebpf.map_mut(names::VIPS4).expect("vips exist");
+        let map = self.loaded.ebpf.map_mut(names::VIPS4).expect("vips exist");
         let mut vips4 = HashMap::<_, VipKey<V4>, u32>::try_from(map).expect("a hash of indices");
         for (vip, service) in &tables.vips4 {
             vips4.insert(vip, service, 0).expect("vips have room");
         }
-        let map = self.ebpf.map_mut(names::VIPS6).expect("vips exist");
+        let map = self.loaded.ebpf.map_mut(names::VIPS6).expect("vips exist");
         let mut vips6 = HashMap::<_, VipKey<V6>, u32>::try_from(map).expect("a hash of indices");
         for (vip, service) in &tables.vips6 {
             vips6.insert(vip, service, 0).expect("vips have room");

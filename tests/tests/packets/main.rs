@@ -29,6 +29,7 @@ mod path_mtu;
 mod port_ranges;
 mod ports;
 mod resets;
+mod rig;
 mod route;
 mod scene;
 mod schedulers;
