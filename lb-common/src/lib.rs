@@ -22,7 +22,7 @@ pub mod sources;
 pub mod table;
 
 /// Version of everything that is pinned. It names the folder of the pins (`bpf/v<layout>`).
-pub const LAYOUT_VERSION: u32 = 6;
+pub const LAYOUT_VERSION: u32 = 7;
 
 /// Most backends over all services together: the length of the maps `backends` and
 /// `backend_stats`.
@@ -172,11 +172,13 @@ pub enum Budgeted {
     TimeExceeded,
     /// Sending one about a packet that is too big. Apart from the former, which anybody may provoke.
     TooBig,
+    /// Walking along the whole of a service's ring for a backend that is up and takes flows.
+    RingWalk,
 }
 
 impl Budgeted {
     /// Length of the map `budgets`.
-    pub const COUNT: u32 = 5;
+    pub const COUNT: u32 = 6;
 
     /// How often in a second, which is also the burst that may be saved up.
     #[inline(always)]
@@ -185,7 +187,7 @@ impl Budgeted {
         match self {
             Self::Reset | Self::Echo => 10_000,
             Self::UnprovenFlow => 50_000,
-            Self::TimeExceeded | Self::TooBig => 1_000,
+            Self::TimeExceeded | Self::TooBig | Self::RingWalk => 1_000,
         }
     }
 }
@@ -256,6 +258,13 @@ const MAPPED_BE: u32 = 0xffff_u32.to_be();
 #[must_use]
 pub const fn mapped(address: V4) -> V6 {
     [0, 0, MAPPED_BE, address[0]]
+}
+
+/// The address is an IPv4 address in the form of IPv6.
+#[inline(always)]
+#[must_use]
+pub const fn is_mapped(address: &V6) -> bool {
+    address[0] | address[1] == 0 && address[2] == MAPPED_BE
 }
 
 /// The IPv4 address that has this form.

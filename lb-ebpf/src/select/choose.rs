@@ -4,7 +4,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::{self, bpf_get_prandom_u32, bpf_loop};
 use lb_common::{
-    NO_BACKEND, RING_SLOTS,
+    Budgeted, NO_BACKEND, RING_CHUNK, RING_CHUNKS, RING_SLOTS,
     backend::{self, Backend},
     flow::flag as flow_flag,
     hash,
@@ -13,12 +13,13 @@ use lb_common::{
     service::{Service, flag, scheduler},
 };
 
-use crate::{load, maps};
+use crate::{budget, load, maps};
 
-/// Slots that are tried while the ring still names backends that just went down, or that are full.
+/// Slots that are tried while the ring still names backends that just went down, or that are full. After
+/// them the ring is walked.
 const SLOT_ATTEMPTS: u32 = 8;
-/// Further ones, where those were of full backends.
-const SEARCH_ATTEMPTS: u32 = 512;
+/// Chunks of the ring that any flow's walk may visit; the others are visited within a budget.
+const NEAR_CHUNKS: u32 = 64;
 /// Draws of a second backend, to compare with the first.
 const DRAWS: u32 = 8;
 
@@ -98,8 +99,8 @@ pub const NONE: u64 = NO_BACKEND as u64;
 /// Those that are up have as many flows as they may.
 const FULL: u64 = 1 << 32;
 
-/// The backend that the service's ring has for a hash, or [`NONE`]. As in `table`, global functions are
-/// checked once by the verifier.
+/// The backend that the service's ring has for a hash, or [`NONE`] where none that is up was found. As in
+/// `table`, global functions are checked once by the verifier.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn select_hashed(service_idx: u32, half: u32, flow_hash: u64) -> u64 {
@@ -114,7 +115,7 @@ extern "C" fn select_hashed(service_idx: u32, half: u32, flow_hash: u64) -> u64 
         }
         slot_hash = hash::mix(slot_hash);
     }
-    NONE
+    select_walk(service_idx, half, slot_hash, 0)
 }
 
 #[inline(always)]
@@ -156,7 +157,6 @@ extern "C" fn select_scheduled(service_idx: u32, flow_hash: u64) -> u64 {
         return NONE;
     };
     let half = service.ring_half as u32;
-    let mut full = false;
     let mut slot_hash = flow_hash;
     for _ in 0..SLOT_ATTEMPTS {
         let slot = match service.scheduler {
@@ -174,60 +174,97 @@ extern "C" fn select_scheduled(service_idx: u32, flow_hash: u64) -> u64 {
         }
         match attempt(service, backend_idx) {
             Attempt::Done => return backend_idx as u64,
-            Attempt::Full => full = true,
-            Attempt::Down => {}
+            Attempt::Full | Attempt::Down => {}
         }
         slot_hash = hash::mix(slot_hash);
     }
-    if !full {
-        return NONE;
-    }
-    let mut search = Search {
-        slot_hash,
-        service_idx,
-        half,
-        found: FULL,
-    };
-    // SAFETY: the callback has the signature that the helper asks for, and `search` outlives it.
-    unsafe {
-        bpf_loop(
-            SEARCH_ATTEMPTS,
-            search_on as *mut c_void,
-            (&raw mut search).cast(),
-            0,
-        );
-    }
-    search.found
+    select_walk(service_idx, half, slot_hash, service.flags as u32)
 }
 
-/// A walk over hashed slots, for a backend that has room.
+/// A walk along a ring, for a backend that is up and has room.
 #[repr(C)]
-struct Search {
-    slot_hash: u64,
+struct Walk {
     service_idx: u32,
-    half: u32,
+    /// Of the ring's map, where this half begins.
+    first_chunk: u32,
+    /// From there on, which is next.
+    chunk: u32,
+    /// Bits of the service's [`flag`]s.
+    flags: u32,
+    /// A backend, [`NONE`], or [`FULL`] where one was up.
     found: u64,
 }
 
-/// Tries one slot: 1 ends the loop, 0 goes on.
-extern "C" fn search_on(_index: u32, context: *mut c_void) -> i64 {
-    // SAFETY: `select_scheduled` gave this context, and nobody else uses it meanwhile.
-    let search = unsafe { &mut *context.cast::<Search>() };
-    search.slot_hash = hash::mix(search.slot_hash);
-    let slot = hash::slot(search.slot_hash);
-    let backend_idx = select_at(search.service_idx, search.half, slot) as u32;
-    let Some(backend) = maps::BACKENDS.get(backend_idx) else {
-        return 0;
+/// Walks along the ring from where a hash leads to, so that each flow has its own next backend, and all
+/// balancers the same for it. Returns what [`Walk::found`] says.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn select_walk(service_idx: u32, half: u32, slot_hash: u64, flags: u32) -> u64 {
+    let mut walk = Walk {
+        service_idx,
+        first_chunk: ring_position((half & 1) as u8, 0).0,
+        chunk: hash::slot(slot_hash) / RING_CHUNK,
+        flags,
+        found: NONE,
     };
-    // A look before the lock: most are full.
-    if backend.state != backend::state::UP
-        || (backend.max_flows != 0 && load::live(backend_idx) >= backend.max_flows)
-        || !load::enter(backend_idx, backend.max_flows)
-    {
-        return 0;
+    walk_along(&mut walk, NEAR_CHUNKS);
+    if walk.found >= NONE && budget::spend(Budgeted::RingWalk) {
+        walk_along(&mut walk, RING_CHUNKS - NEAR_CHUNKS);
     }
-    search.found = backend_idx as u64;
-    1
+    walk.found
+}
+
+/// Walks along so many chunks, or until a backend takes the flow.
+#[inline(always)]
+fn walk_along(walk: &mut Walk, chunks: u32) {
+    // SAFETY: the callback has the signature that the helper asks for, and `walk` outlives it.
+    unsafe {
+        bpf_loop(chunks, walk_on as *mut c_void, (&raw mut *walk).cast(), 0);
+    }
+    if walk.found >= NONE || walk.flags & flag::COUNTED as u32 == 0 {
+        return;
+    }
+    let backend_idx = walk.found as u32;
+    let most = (maps::BACKENDS.get(backend_idx)).map_or(0, |backend| backend.max_flows);
+    // Another CPU may have taken the last place since the walk saw it.
+    if !load::enter(backend_idx, most) {
+        walk.found = FULL;
+    }
+}
+
+/// Looks at one chunk: 1 ends the loop, 0 goes on.
+extern "C" fn walk_on(_index: u32, context: *mut c_void) -> i64 {
+    const ON: i64 = 0;
+    const DONE: i64 = 1;
+
+    // SAFETY: `select_walk` gave this context, and nobody else uses it meanwhile.
+    let walk = unsafe { &mut *context.cast::<Walk>() };
+    let chunk = walk.chunk;
+    walk.chunk = if chunk + 1 >= RING_CHUNKS {
+        0
+    } else {
+        chunk + 1
+    };
+    let Some(slots) = maps::RINGS.get_value(walk.service_idx, &(walk.first_chunk + chunk)) else {
+        return DONE;
+    };
+    for slot in slots {
+        let backend_idx = *slot;
+        let Some(backend) = maps::BACKENDS.get(backend_idx) else {
+            continue;
+        };
+        if backend.state != backend::state::UP {
+            continue;
+        }
+        if walk.flags & flag::COUNTED as u32 != 0 && !takes_flows(backend, load::live(backend_idx))
+        {
+            walk.found = FULL;
+            continue;
+        }
+        walk.found = backend_idx as u64;
+        return DONE;
+    }
+    ON
 }
 
 #[unsafe(no_mangle)]

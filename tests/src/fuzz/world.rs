@@ -335,12 +335,13 @@ impl World {
 }
 
 /// All that a CPU may do only so often.
-pub const BUDGETS: [Budgeted; 5] = [
+pub const BUDGETS: [Budgeted; 6] = [
     Budgeted::Reset,
     Budgeted::UnprovenFlow,
     Budgeted::Echo,
     Budgeted::TimeExceeded,
     Budgeted::TooBig,
+    Budgeted::RingWalk,
 ];
 
 const fn snat_idx(v6: bool, n: u16) -> u32 {

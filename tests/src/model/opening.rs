@@ -31,10 +31,7 @@ impl Model {
         if !opens && !setup.is_one_way() {
             return Ok(self.answer(packet, Reason::NoFlow));
         }
-        // It looks at a few slots of the ring and gives up where all are of backends that went down, until
-        // the ring is replaced.
-        let chose = choice.backend.is_some() || choice.refused.is_some();
-        if !self.world.any_takes_flows() || !chose && self.world.ring_is_stale() {
+        if !self.world.any_takes_flows() {
             return Ok(match setup.udp {
                 true => drop_for(Reason::Unanswered),
                 false => self.answer(packet, Reason::NoBackend),

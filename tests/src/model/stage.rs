@@ -40,7 +40,12 @@ impl Judge<'_> {
         for n in 0..setup.vips {
             rig.vip(setup.vip(n), SERVICE);
         }
-        for (what, tokens) in [(Budgeted::Reset, 10_000), (Budgeted::UnprovenFlow, 50_000)] {
+        for (what, tokens) in [
+            (Budgeted::Reset, 10_000),
+            (Budgeted::UnprovenFlow, 50_000),
+            // More than a sequence has new flows.
+            (Budgeted::RingWalk, 1_000),
+        ] {
             rig.budget_since(what, tokens, now_ns);
         }
         rig.change_service(SERVICE, |service| {

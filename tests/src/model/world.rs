@@ -255,11 +255,6 @@ impl World {
         (0..self.backends.len()).any(|n| self.takes_flows(n))
     }
 
-    /// The ring names backends that take no new flows any more.
-    pub fn ring_is_stale(&self) -> bool {
-        (self.ring.iter()).any(|(member, _)| !self.backends[*member].is_up)
-    }
-
     /// A new flow went to this backend: that must be so whenever the same flow is opened under the same
     /// ring. If not, where it went before.
     pub fn went(&mut self, client: SocketAddr, vip: SocketAddr, backend: usize) -> Option<usize> {

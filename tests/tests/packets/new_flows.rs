@@ -1,6 +1,6 @@
 //! A SYN for a vip opens a flow toward the backend that the service's ring names.
 
-use lb_common::{flow::side, hash, reason::Reason};
+use lb_common::{Budgeted, RING_SLOTS, flow::side, hash, reason::Reason};
 use lb_tests::{
     packet::TcpOption,
     rig::{Clock, INGRESS, Table, key_hash, now_ns},
@@ -174,17 +174,45 @@ fn a_slot_of_a_backend_that_just_went_down_gives_way_to_another() {
         scene.rig.change_backend(1, |backend| {
             backend.state = lb_common::backend::state::DOWN;
         });
-        let mut opened = 0;
-        for n in 0..200 {
-            let outcome = scene.rig.send(&scene.syn(scene.other_client(n)));
-            if outcome.counted == [(Reason::FlowNew, 1)] {
-                opened += 1;
+        // Of all slots, of few, and of a single one wherever that is.
+        let last = RING_SLOTS - 1;
+        let mut clients = 0;
+        for up in [1, 7, 64, 1_000, 20_000, last] {
+            scene.rig.ring(0, |slot| match up {
+                1 => 0,
+                few if few <= 1_000 => u32::from(slot % few != 0),
+                one => u32::from(slot != one),
+            });
+            for _ in 0..100 {
+                clients += 1;
+                let client = scene.other_client(clients);
+                let outcome = scene.rig.send(&scene.syn(client));
+                outcome.counts(&[Reason::FlowNew]);
                 assert_eq!(outcome.transmitted().destination, scene.backend(0));
-            } else {
-                // Half the slots are the dead backend's: eight tries may all meet it.
-                outcome.counts(&[Reason::NoBackend]);
             }
         }
-        assert!(opened > 190, "{opened} of 200");
+    }
+}
+
+/// The whole of a ring is walked within a budget; without it, a part of the ring.
+#[test]
+fn a_ring_of_dead_backends_costs_no_more_than_the_budget() {
+    for mut scene in Scene::both() {
+        scene.add_backend(1);
+        scene.rig.ring(0, |slot| u32::from(slot != 9));
+        scene.rig.change_backend(1, |backend| {
+            backend.state = lb_common::backend::state::DOWN;
+        });
+        scene.rig.budget(Budgeted::RingWalk, 0);
+        let mut refused = 0;
+        for n in 0..100 {
+            let outcome = scene.rig.send(&scene.syn(scene.other_client(n)));
+            if outcome.counted == [(Reason::NoBackend, 1)] {
+                refused += 1;
+            }
+        }
+        assert!(refused > 90, "{refused} of 100");
+        scene.rig.budget(Budgeted::RingWalk, 1_000);
+        scene.open(scene.client);
     }
 }
