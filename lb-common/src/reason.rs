@@ -81,6 +81,20 @@ reasons! {
     SourceDenied = "source_denied", Drop;
     /// For a vip, with a source route among its IPv4 options.
     SourceRouted = "source_routed", Drop;
+    /// For a vip or of a flow, in a frame for many receivers.
+    NotUnicast = "not_unicast", Drop;
+    /// For a vip or of a flow, with lengths that contradict one another or end beyond the frame.
+    BadLength = "bad_length", Drop;
+    /// For a vip or of a flow, with a wrong checksum of the IPv4 header.
+    BadChecksum = "bad_checksum", Drop;
+    /// For a vip or of a flow, with a TTL or hop limit of 0.
+    TtlZero = "ttl_zero", Drop;
+    /// For a vip or of a flow, with TCP flags that no state of a connection sends.
+    BadFlags = "bad_flags", Drop;
+    /// For a vip, from an address that no single host has.
+    Martian = "martian", Drop;
+    /// For a vip, from the vip's own address.
+    Land = "land", Drop;
     /// A first fragment for a vip that lacks part of its transport header, or a later one that overlaps
     /// the first.
     BadFragment = "bad_fragment", Drop;

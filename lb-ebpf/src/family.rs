@@ -11,6 +11,7 @@ use lb_common::{
     backend::Backend,
     flow::FlowKey,
     fragment::{Datagram, First},
+    is_mapped,
     reason::Reason,
     service::{PortKey, Service, VipKey},
     sources::Source,
@@ -54,6 +55,11 @@ pub trait Family: Sized + 'static {
         ctx: &XdpContext,
         fragment: &mut Fragment<Self::Address>,
     ) -> Result<(), Reason>;
+    /// Reads the 5-tuple of a packet whose lengths are wrong; see [`Fragment::read_ports`].
+    fn read_ports(ctx: &XdpContext, fragment: &mut Fragment<Self::Address>)
+    -> Result<bool, Reason>;
+    /// A single host may have this address.
+    fn is_host(address: &Self::Address) -> bool;
     /// See [`crate::fragment::first`].
     fn note_first(ctx: &XdpContext, ports: u64);
     /// Fills in, for the kernel's routing tables, from where to where a datagram goes.
@@ -120,6 +126,18 @@ impl Family for Inet {
     #[inline(always)]
     fn read_fragment(ctx: &XdpContext, fragment: &mut Fragment<V4>) -> Result<(), Reason> {
         fragment.read(ctx)
+    }
+
+    #[inline(always)]
+    fn read_ports(ctx: &XdpContext, fragment: &mut Fragment<V4>) -> Result<bool, Reason> {
+        fragment.read_ports(ctx)
+    }
+
+    /// Not those of this network, of this host and of many hosts (RFC 1122, section 3.2.1.3).
+    #[inline(always)]
+    fn is_host(address: &V4) -> bool {
+        let first = u32::from_be(address[0]) >> 24;
+        first != 0 && first != 127 && first < 224
     }
 
     #[inline(always)]
@@ -225,6 +243,19 @@ impl Family for Inet6 {
     #[inline(always)]
     fn read_fragment(ctx: &XdpContext, fragment: &mut Fragment<V6>) -> Result<(), Reason> {
         fragment.read(ctx)
+    }
+
+    #[inline(always)]
+    fn read_ports(ctx: &XdpContext, fragment: &mut Fragment<V6>) -> Result<bool, Reason> {
+        fragment.read_ports(ctx)
+    }
+
+    /// Not the unspecified one, that of this host and those of many hosts (RFC 4291, section 2.4), nor those
+    /// that stand for IPv4 and are on no wire (section 2.5.5.2).
+    #[inline(always)]
+    fn is_host(address: &V6) -> bool {
+        let one_of_two = address[0] | address[1] | address[2] == 0 && u32::from_be(address[3]) <= 1;
+        !one_of_two && u32::from_be(address[0]) >> 24 != 0xff && !is_mapped(address)
     }
 
     #[inline(always)]

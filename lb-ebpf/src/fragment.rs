@@ -22,7 +22,7 @@ use crate::{
     flow, forward, maps, mtu,
     packet::{Fragment, IpHeader as _, Segment, Transport, rest},
     rewrite::{self, Readdress},
-    select, stats,
+    sanity, select, stats,
     table::Table,
 };
 
@@ -106,6 +106,7 @@ pub fn later<F: Readdress + Table>(ctx: &XdpContext) -> Result<u32, Reason> {
     }
     let settings = maps::SETTINGS.get(0).ok_or(Reason::TableError)?;
     let mut segment = rest::<F>(ctx)?;
+    sanity::check(ctx, &segment)?;
     if found.is_one_way() {
         forward::can_go(ctx, settings, &segment, backend)?;
         flow::seen(key, &mut found, now_ns);
@@ -132,16 +133,6 @@ pub fn later<F: Readdress + Table>(ctx: &XdpContext) -> Result<u32, Reason> {
     }
 }
 
-/// A packet that is too short for its headers. If it is the first fragment of a datagram for a vip, its
-/// sender hides the rest of the header from who looks at first fragments only (RFC 1858, section 3).
-#[inline(never)]
-pub fn tiny<F: Table>(ctx: &XdpContext) -> Reason {
-    match is_of_ours::<F>(ctx) {
-        Ok(true) if scratch::<F>().is_ok_and(|fragment| fragment.is_first()) => Reason::BadFragment,
-        _ => Reason::Truncated,
-    }
-}
-
 /// What becomes of a packet with a source route: it passes if it is not for us.
 #[inline(never)]
 pub fn refuse_source_route<F: Table>(ctx: &XdpContext) -> Reason {
@@ -154,7 +145,7 @@ pub fn refuse_source_route<F: Table>(ctx: &XdpContext) -> Reason {
 
 /// The packet has ports, whole or not, and is for a vip or of a flow of ours.
 #[inline(always)]
-pub fn is_of_ours<F: Table>(ctx: &XdpContext) -> Result<bool, Reason> {
+fn is_of_ours<F: Table>(ctx: &XdpContext) -> Result<bool, Reason> {
     let fragment = scratch::<F>()?;
     F::read_fragment(ctx, fragment)?;
     if !is_balanced(fragment.protocol) {
@@ -272,7 +263,7 @@ fn kernel_forwards<F: Family>(ctx: &XdpContext, fragment: &Fragment<F::Address>)
 
 /// This CPU's scratch.
 #[inline(always)]
-fn scratch<F: Family>() -> Result<&'static mut Fragment<F::Address>, Reason> {
+pub fn scratch<F: Family>() -> Result<&'static mut Fragment<F::Address>, Reason> {
     let fragment = F::fragment().ok_or(Reason::TableError)?;
     // SAFETY: a per-CPU value, and the program is not preempted by another run of itself. Nobody takes it
     // while another has it.

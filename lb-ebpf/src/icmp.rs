@@ -16,7 +16,7 @@ use crate::{
     answer::HOP_LIMIT,
     family::{Inet, Inet6},
     packet::{Ethernet, FRAGMENT_MASK_BE, FRAGMENT_OFFSET_MASK_BE, Ipv4, Ipv6, extension, view},
-    rewrite::{Readdress, checksum, fold},
+    rewrite::{Readdress, checksum},
     table::Table,
 };
 
@@ -49,14 +49,10 @@ pub trait Icmp: Readdress + Table {
     fn is_error(kind: u8) -> bool;
     /// The message in a frame.
     fn message(ctx: &XdpContext) -> Result<Message, Reason>;
-    /// The checksum of the frame's IP header is right, where it has one.
-    fn header_is_right(ctx: &XdpContext) -> Result<bool, Reason>;
     /// What an error quotes.
     fn quoted(ctx: &XdpContext, message: &Message) -> Result<Quoted, Reason>;
     /// The checksum of an IP header; 0 where it has none.
     fn header_checksum(ip: &Self::Header) -> u16;
-    /// A single host may have this address.
-    fn is_host(address: &Self::Address) -> bool;
     /// What the header of an echo reply takes over from that of the request.
     fn kept(ip: &Self::Header) -> u32;
     /// Writes the header of an echo reply, whose content has this length.
@@ -127,26 +123,6 @@ impl Icmp for Inet {
     }
 
     #[inline(always)]
-    fn header_is_right(ctx: &XdpContext) -> Result<bool, Reason> {
-        const WORDS: usize = size_of::<Ipv4>() / 4;
-        const MOST_WORDS: usize = 15;
-        let fixed: &[u32; WORDS] = view(ctx, size_of::<Ethernet>())?;
-        let words = (fixed[0].to_ne_bytes()[0] & 0x0f) as usize;
-        let mut sum = 0;
-        for word in fixed {
-            sum += *word as u64;
-        }
-        for at in WORDS..MOST_WORDS {
-            if at >= words {
-                break;
-            }
-            let word: &u32 = view(ctx, size_of::<Ethernet>() + at * 4)?;
-            sum += *word as u64;
-        }
-        Ok(fold(sum) == u16::MAX)
-    }
-
-    #[inline(always)]
     fn quoted(ctx: &XdpContext, message: &Message) -> Result<Quoted, Reason> {
         let Ok(ip) = view::<Ipv4>(ctx, message.quote()) else {
             return Err(Reason::IcmpMalformed);
@@ -165,13 +141,6 @@ impl Icmp for Inet {
     #[inline(always)]
     fn header_checksum(ip: &Ipv4) -> u16 {
         ip.checksum_be
-    }
-
-    /// Not those of this network, of this host and of many hosts (RFC 1122, section 3.2.1.3).
-    #[inline(always)]
-    fn is_host(address: &V4) -> bool {
-        let first = u32::from_be(address[0]) >> 24;
-        first != 0 && first != 127 && first < 224
     }
 
     /// Traffic class, identification, and the bit that forbids to fragment: a reply is as long as its
@@ -225,11 +194,6 @@ impl Icmp for Inet6 {
     }
 
     #[inline(always)]
-    fn header_is_right(_ctx: &XdpContext) -> Result<bool, Reason> {
-        Ok(true)
-    }
-
-    #[inline(always)]
     fn quoted(ctx: &XdpContext, message: &Message) -> Result<Quoted, Reason> {
         let Ok(ip) = view::<Ipv6>(ctx, message.quote()) else {
             return Err(Reason::IcmpMalformed);
@@ -253,13 +217,6 @@ impl Icmp for Inet6 {
     #[inline(always)]
     fn header_checksum(_ip: &Ipv6) -> u16 {
         0
-    }
-
-    /// Not the unspecified one, that of this host and those of many hosts (RFC 4291, section 2.4).
-    #[inline(always)]
-    fn is_host(address: &V6) -> bool {
-        let one_of_two = address[0] | address[1] | address[2] == 0 && u32::from_be(address[3]) <= 1;
-        !one_of_two && u32::from_be(address[0]) >> 24 != 0xff
     }
 
     /// The traffic class. The flow label is of the request's direction.

@@ -25,7 +25,7 @@ use crate::{
     packet::{ETHERTYPE_IPV4_BE, ETHERTYPE_IPV6_BE, Frame, IpHeader as _, Segment, Tcp, Udp},
     path_mtu,
     rewrite::{self, Readdress},
-    select, sources, stats,
+    sanity, select, stats,
     table::Table,
     translate::{self, Translate},
     tunnel,
@@ -63,7 +63,7 @@ fn over<F: Translate + Icmp>(ctx: &XdpContext) -> Result<u32, Reason> {
     }
     match done {
         Err(Reason::LaterFragment) => fragment::later::<F>(ctx),
-        Err(Reason::Truncated) => Err(fragment::tiny::<F>(ctx)),
+        Err(Reason::Truncated) => Err(sanity::malformed::<F>(ctx)),
         Err(Reason::SourceRouted) => Err(fragment::refuse_source_route::<F>(ctx)),
         done => done,
     }
@@ -84,6 +84,7 @@ fn way<F: Translate + Table, T: Life>(ctx: &XdpContext) -> Result<u32, Reason> {
         return Ok(outcome);
     }
     let service_idx = outcome - NEW;
+    sanity::admit::<F, T>(ctx, service_idx)?;
     let service = maps::SERVICES.get(service_idx).ok_or(Reason::TableError)?;
     if mode::is_one_way(service.mode) {
         new_one_way::<F, T>(ctx, service_idx)
@@ -120,12 +121,13 @@ fn known<F: Readdress + Table, T: Life>(ctx: &XdpContext) -> Result<u32, Reason>
         if F::VERSION == 4 && settings.flags & setting::CROSSED != 0 {
             return Ok(CROSSED);
         }
-        return may_open(settings, &segment, key, key_hash);
+        return may_open::<F>(settings, key, key_hash);
     };
+    if found.is_special() && !found.is_one_way() {
+        return Ok(CROSSED);
+    }
+    sanity::check(ctx, &segment)?;
     if found.is_special() {
-        if !found.is_one_way() {
-            return Ok(CROSSED);
-        }
         return follow_one_way(ctx, settings, &mut segment, key, found, now_ns);
     }
     follow(ctx, settings, &mut segment, key, found, now_ns)
@@ -139,25 +141,17 @@ fn unknown<F: Readdress + Table, T: Life>(ctx: &XdpContext) -> Result<u32, Reaso
     let segment = F::segment::<T>(Frame::new(ctx)?)?;
     let settings = maps::SETTINGS.get(0).ok_or(Reason::TableError)?;
     let key = &segment.key();
-    may_open(settings, &segment, key, hash::flow(key))
+    may_open::<F>(settings, key, hash::flow(key))
 }
 
-/// A segment of no known flow: one for a vip may open one ([`NEW`]), if its source may.
+/// A segment of no known flow: one for a vip may open one ([`NEW`]).
 #[inline(always)]
-fn may_open<F: Family, T: Life>(
+fn may_open<F: Family>(
     settings: &Settings,
-    segment: &Segment<'_, F, T>,
     key: &FlowKey<F::Address>,
     key_hash: u64,
 ) -> Result<u32, Reason> {
     let service_idx = select::service::<F>(settings, key).ok_or(Reason::NotOurs)?;
-    let service = maps::SERVICES.get(service_idx).ok_or(Reason::TableError)?;
-    if sources::deny::<F>(service_idx, service, &key.source) {
-        return Err(Reason::SourceDenied);
-    }
-    if !mode::is_one_way(service.mode) && !T::opens(segment) {
-        return Err(Reason::NoFlow);
-    }
     select::draft::<F>()?.key_hash = key_hash;
     Ok(NEW + service_idx)
 }
@@ -237,6 +231,11 @@ fn known_crossed<F: Translate, T: Life>(ctx: &XdpContext) -> Result<u32, Reason>
     if found.entry.flags & flag::CROSSED == 0 {
         return Ok(UNKNOWN);
     }
+    // Addresses of IPv4 have the same key in their form of IPv6, which is on no wire.
+    if F::VERSION == 6 && !F::is_host(&segment.ip.source()) {
+        return Err(Reason::Martian);
+    }
+    sanity::check(ctx, &segment)?;
     let backend_idx = found.entry.backend_idx;
     let backend = maps::BACKENDS.get(backend_idx).ok_or(Reason::TableError)?;
     if backend.flows == backend::flows::RESET

@@ -29,6 +29,7 @@ mod packet;
 mod path_mtu;
 mod ports;
 mod rewrite;
+mod sanity;
 mod select;
 mod sources;
 mod stats;

@@ -10,7 +10,10 @@ mod fragment;
 mod options;
 mod transport;
 
-use core::{hint::cold_path, marker::PhantomData};
+use core::{
+    hint::{black_box, cold_path},
+    marker::PhantomData,
+};
 
 use aya_ebpf::{helpers::bpf_xdp_get_buff_len, programs::XdpContext};
 use lb_common::{Address, V4, V6, flow::FlowKey, reason::Reason};
@@ -94,6 +97,8 @@ pub trait IpHeader {
     fn source(&self) -> Self::Address;
     fn destination(&self) -> Self::Address;
     fn hop_limit(&self) -> u8;
+    /// Its checksum is right, where it has one. It must be that of the frame.
+    fn is_right(&self, ctx: &XdpContext) -> bool;
 }
 
 impl IpHeader for Ipv4 {
@@ -113,6 +118,22 @@ impl IpHeader for Ipv4 {
     fn hop_limit(&self) -> u8 {
         self.ttl
     }
+
+    /// All words, the checksum among them, add up to the other zero of ones' complement (RFC 1071): to a
+    /// multiple of it, before carries.
+    #[inline(always)]
+    fn is_right(&self, ctx: &XdpContext) -> bool {
+        // SAFETY: a header is five words, of integers.
+        let words = unsafe { &*(&raw const *self).cast::<[u32; 5]>() };
+        let mut sum = 0;
+        for word in words {
+            sum += *word as u64;
+        }
+        if self.version_ihl != PLAIN4 {
+            sum += options::sum(ctx);
+        }
+        sum % 0xffff == 0
+    }
 }
 
 impl IpHeader for Ipv6 {
@@ -131,6 +152,11 @@ impl IpHeader for Ipv6 {
     #[inline(always)]
     fn hop_limit(&self) -> u8 {
         self.hop_limit
+    }
+
+    #[inline(always)]
+    fn is_right(&self, _ctx: &XdpContext) -> bool {
+        true
     }
 }
 
@@ -312,6 +338,14 @@ fn length_around(ctx: &XdpContext, ip_length: u32) -> Result<usize, Reason> {
 pub fn frame_length(ctx: &XdpContext) -> usize {
     // SAFETY: a helper without memory arguments but the context.
     (unsafe { bpf_xdp_get_buff_len(ctx.ctx) }) as usize
+}
+
+/// Only the first of them can be seen.
+#[inline(always)]
+pub fn in_several_buffers(ctx: &XdpContext) -> bool {
+    // Hidden from the optimizer, which would compute with the end of the frame as the verifier does not allow.
+    let ctx = black_box(ctx);
+    frame_length(ctx) != ctx.data_end() - ctx.data()
 }
 
 /// Bytes of payload. The lengths that IP and transport announce must fit each other.

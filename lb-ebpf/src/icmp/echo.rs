@@ -30,7 +30,7 @@ pub fn answer<F: Icmp>(ctx: &XdpContext) -> Result<u32, Reason> {
     }
     let ethernet: &Ethernet = view(ctx, 0)?;
     let for_many = ethernet.destination[0] & 1 != 0;
-    if for_many || !F::is_host(&client) || client.same(vip) || !F::header_is_right(ctx)? {
+    if for_many || !F::is_host(&client) || client.same(vip) || !ip.is_right(ctx) {
         return Err(Reason::IcmpMalformed);
     }
     if !budget::spend(Budgeted::Echo) {

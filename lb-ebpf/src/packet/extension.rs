@@ -69,6 +69,15 @@ pub fn walk_inside(ctx: &XdpContext, ip_at: usize) -> Result<(usize, u8), Reason
     }
 }
 
+/// Bytes of extension headers, the protocol number of what follows them, and whether the packet is a first
+/// fragment.
+#[inline(always)]
+pub fn walk_whole(ctx: &XdpContext) -> Result<(usize, u8, bool), Reason> {
+    let (length, protocol) = walk_inside(ctx, size_of::<Ethernet>())?;
+    let fragment = walk(ctx, protocol).is_ok_and(|(_, fragment)| fragment);
+    Ok((length, protocol, fragment))
+}
+
 /// The frame is an IPv6 packet of TCP or UDP, whole or the first fragment of one.
 #[inline(always)]
 pub fn only_fragment_or_first(ctx: &XdpContext) -> bool {

@@ -4,13 +4,16 @@ use core::marker::PhantomData;
 
 use aya_ebpf::programs::XdpContext;
 use lb_common::{
-    Address as _, V4, V6,
+    Address, PROTOCOL_TCP, PROTOCOL_UDP, V4, V6,
     flow::FlowKey,
     fragment::{Datagram, First},
     reason::Reason,
 };
 
-use super::{Ethernet, Ipv4, Ipv6, Segment, extension, frame_length, transport::Rest, view};
+use super::{
+    Ethernet, Ipv4, Ipv6, Segment, Tcp, extension, frame_length, in_several_buffers,
+    transport::Rest, view,
+};
 use crate::family::Family;
 
 /// IPv4: "more fragments", and the offset in units of 8 bytes (RFC 791, section 3.1).
@@ -79,6 +82,27 @@ impl<A> Fragment<A> {
         Ok(ports)
     }
 
+    /// Completes the 5-tuple by the ports that lie so many bytes behind the start of the IP header.
+    #[inline(always)]
+    fn take_ports(&mut self, ctx: &XdpContext, body: usize, ip_length: u32) -> Result<bool, Reason>
+    where
+        A: Address,
+    {
+        if self.protocol != PROTOCOL_TCP as u32 && self.protocol != PROTOCOL_UDP as u32 {
+            return Err(Reason::OtherProtocol);
+        }
+        let ports: &Ports = view(ctx, size_of::<Ethernet>() + body)?;
+        self.key.source = self.datagram.source.copied();
+        self.key.destination = self.datagram.destination.copied();
+        self.key.source_port_be = ports.source_be;
+        self.key.destination_port_be = ports.destination_be;
+        self.key.protocol = self.protocol;
+        let whole = size_of::<Ethernet>() + ip_length as usize <= frame_length(ctx);
+        Ok(whole
+            && view::<Tcp>(ctx, size_of::<Ethernet>() + body).is_err()
+            && in_several_buffers(ctx))
+    }
+
     /// Notes where what it carries lies. The lengths must fit each other and the frame.
     #[inline(always)]
     fn place(&mut self, ctx: &XdpContext, body: u32, ip_length: u32) -> Result<(), Reason> {
@@ -109,6 +133,24 @@ impl Fragment<V4> {
         let ip_length = u16::from_be(ip.total_length_be) as u32;
         self.place(ctx, header_length, ip_length)
     }
+
+    /// Reads the 5-tuple of an IPv4 packet, and whether it is a first fragment, whatever its lengths say.
+    /// True: the frame is long enough, but has the rest of the headers in a buffer that cannot be seen.
+    /// [`Reason::BadLength`]: the header itself cannot be so short, but the addresses were read.
+    #[inline(always)]
+    pub fn read_ports(&mut self, ctx: &XdpContext) -> Result<bool, Reason> {
+        // What fails here are the lengths.
+        let _ = self.read(ctx);
+        let ip: &Ipv4 = view(ctx, size_of::<Ethernet>())?;
+        let header_length = (ip.version_ihl & 0x0f) as usize * 4;
+        if ip.version_ihl >> 4 != 4 || self.offset != 0 {
+            return Err(Reason::Truncated);
+        }
+        if header_length < size_of::<Ipv4>() {
+            return Err(Reason::BadLength);
+        }
+        self.take_ports(ctx, header_length, u16::from_be(ip.total_length_be) as u32)
+    }
 }
 
 impl Fragment<V6> {
@@ -129,6 +171,25 @@ impl Fragment<V6> {
         let body = before + size_of::<FragmentHeader>();
         let ip_length = size_of::<Ipv6>() as u32 + u16::from_be(ip.payload_length_be) as u32;
         self.place(ctx, body as u32, ip_length)
+    }
+
+    /// Reads the 5-tuple of an IPv6 packet, and whether it is a first fragment, whatever its lengths say.
+    /// True: as for IPv4.
+    #[inline(always)]
+    pub fn read_ports(&mut self, ctx: &XdpContext) -> Result<bool, Reason> {
+        let ip: &Ipv6 = view(ctx, size_of::<Ethernet>())?;
+        if u32::from_be(ip.version_class_label_be) >> 28 != 6 {
+            return Err(Reason::Truncated);
+        }
+        let (extensions, protocol, more) = extension::walk_whole(ctx)?;
+        let ip: &Ipv6 = view(ctx, size_of::<Ethernet>())?;
+        self.datagram.source = ip.source.copied();
+        self.datagram.destination = ip.destination.copied();
+        self.offset = 0;
+        self.more = more as u32;
+        self.protocol = protocol as u32;
+        let ip_length = size_of::<Ipv6>() as u32 + u16::from_be(ip.payload_length_be) as u32;
+        self.take_ports(ctx, size_of::<Ipv6>() + extensions, ip_length)
     }
 }
 

@@ -1,5 +1,5 @@
-//! IPv4 options. They travel with their packet and mean nothing here, but for source routes: a packet for a
-//! vip that has one is dropped, as Linux drops it on its own addresses unless told otherwise
+//! IPv4 options. They travel with their packet and mean nothing here, but for the header's checksum, and for
+//! source routes: a packet for a vip that has one is dropped, as Linux drops it on its own addresses unless told otherwise
 //! (`accept_source_route`).
 
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
@@ -20,6 +20,37 @@ const MOST: usize = 40;
 #[inline(always)]
 pub fn are_source_route(ctx: &XdpContext) -> bool {
     options_source_route(ctx.ctx) != 0
+}
+
+/// The sum of the options' words, as a checksum needs it.
+#[inline(always)]
+pub fn sum(ctx: &XdpContext) -> u64 {
+    options_sum(ctx.ctx)
+}
+
+/// A function that the verifier knows as global, as those of [`crate::table`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn options_sum(ctx: *mut xdp_md) -> u64 {
+    // Headers that end beyond the frame have no checksum to be right.
+    try_sum(&XdpContext::new(ctx)).unwrap_or(0)
+}
+
+#[inline(always)]
+fn try_sum(ctx: &XdpContext) -> Result<u64, Reason> {
+    const FIRST: usize = size_of::<Ipv4>() / 4;
+    const END: usize = FIRST + MOST / 4;
+    let ip: &Ipv4 = view(ctx, size_of::<Ethernet>())?;
+    let words = (ip.version_ihl & 0x0f) as usize;
+    let mut sum = 0;
+    for at in FIRST..END {
+        if at >= words {
+            break;
+        }
+        let word: &u32 = view(ctx, size_of::<Ethernet>() + at * 4)?;
+        sum += *word as u64;
+    }
+    Ok(sum)
 }
 
 /// A function that the verifier knows as global, as those of [`crate::table`].

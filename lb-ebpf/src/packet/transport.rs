@@ -12,6 +12,26 @@ pub mod tcp_flag {
     pub const SYN: u8 = 0x02;
     pub const RST: u8 = 0x04;
     pub const ACK: u8 = 0x10;
+    const URG: u8 = 0x20;
+
+    /// Those that some state of a connection sends (RFC 9293, section 3.10), by bit; the others, PSH and
+    /// those of congestion control, may come with each. As Linux's connection tracking has it
+    /// (net/netfilter/nf_conntrack_proto_tcp.c, `tcp_valid_flags`).
+    const POSSIBLE: u64 = 1 << SYN
+        | 1 << (SYN | URG)
+        | 1 << (SYN | ACK)
+        | 1 << RST
+        | 1 << (RST | ACK)
+        | 1 << (FIN | ACK)
+        | 1 << (FIN | ACK | URG)
+        | 1 << ACK
+        | 1 << (ACK | URG);
+
+    /// Some state of a connection sends these.
+    #[inline(always)]
+    pub const fn are_possible(flags: u8) -> bool {
+        POSSIBLE >> (flags & (FIN | SYN | RST | ACK | URG)) & 1 != 0
+    }
 
     /// Opens a connection: SYN without ACK, RST or FIN.
     #[inline(always)]
@@ -62,6 +82,8 @@ pub trait Transport: Sized + 'static {
     fn rewrite(&mut self, source_port_be: u16, destination_port_be: u16, addresses: Difference);
     /// It has a checksum, as over IPv6 it must.
     fn has_checksum(&self) -> bool;
+    /// Some state of a connection sends it.
+    fn is_possible(&self) -> bool;
     /// Bytes behind the header, where so many follow the IP header; of a first fragment
     /// (`fragment`), those that are in it. `None`: the lengths contradict one another.
     fn payload(&self, length: u32, fragment: bool) -> Option<u32>;
@@ -102,6 +124,11 @@ impl Transport for Tcp {
     #[inline(always)]
     fn has_checksum(&self) -> bool {
         true
+    }
+
+    #[inline(always)]
+    fn is_possible(&self) -> bool {
+        tcp_flag::are_possible(self.flags)
     }
 
     #[inline(always)]
@@ -147,6 +174,11 @@ impl Transport for Udp {
         self.checksum_be != 0
     }
 
+    #[inline(always)]
+    fn is_possible(&self) -> bool {
+        true
+    }
+
     /// Bytes behind the datagram belong to nobody (RFC 768 does not forbid them).
     #[inline(always)]
     fn payload(&self, length: u32, fragment: bool) -> Option<u32> {
@@ -187,6 +219,11 @@ impl Transport for Rest {
     #[inline(always)]
     fn has_checksum(&self) -> bool {
         false
+    }
+
+    #[inline(always)]
+    fn is_possible(&self) -> bool {
+        true
     }
 
     #[inline(always)]

@@ -59,7 +59,7 @@ fn cases() -> impl Strategy<Value = Case> {
                 |((client, vip, backend, snat), numbers, options, payload, steer)| {
                     let (seq, ack, window, ttl) = numbers;
                     Case {
-                        client,
+                        client: SocketAddr::new(host(client.ip()), client.port()),
                         vip,
                         backend,
                         snat,
@@ -96,6 +96,29 @@ fn address(v6: bool) -> BoxedStrategy<IpAddr> {
         prop::array::uniform16(byte).prop_map(IpAddr::from).boxed()
     } else {
         prop::array::uniform4(byte).prop_map(IpAddr::from).boxed()
+    }
+}
+
+/// The address, or one near it that a host may have.
+fn host(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => {
+            let [first, rest @ ..] = v4.octets();
+            let first = if matches!(first, 0 | 127 | 224..) {
+                1
+            } else {
+                first
+            };
+            let [a, b, c] = rest;
+            IpAddr::from([first, a, b, c])
+        }
+        IpAddr::V6(v6) => {
+            let mut octets = v6.octets();
+            if matches!(octets[0], 0 | 0xff) {
+                octets[0] = 0x20;
+            }
+            IpAddr::from(octets)
+        }
     }
 }
 

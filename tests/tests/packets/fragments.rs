@@ -243,7 +243,7 @@ fn a_datagram_in_one_fragment_is_whole() {
     assert_eq!(scene.rig.fragmented(scene.client.ip()), 0);
     let short = scene.syn(scene.client).payload(&[0; 8]).tcp_header_words(8);
     let outcome = scene.rig.send(&short.fragment(0, false));
-    outcome.passed_untouched(Reason::Truncated);
+    outcome.dropped(Reason::BadLength);
 }
 
 #[test]

@@ -226,7 +226,7 @@ fn malformed_requests_pass_untouched() {
                 "255.255.255.255",
             ][..]
         } else {
-            &["::", "::1", "ff02::1"][..]
+            &["::", "::1", "ff02::1", "::ffff:198.51.100.7"][..]
         };
         packets.extend(sources.iter().map(|text| {
             let source: IpAddr = text.parse().expect("an address");
@@ -240,7 +240,7 @@ fn malformed_requests_pass_untouched() {
         let hosts = if scene.client.is_ipv4() {
             &["1.0.0.0", "126.255.255.255", "128.0.0.1", "223.255.255.255"][..]
         } else {
-            &["::2", "0:0:0:1::", "0:1::1", "fe80::1", "::ffff:0:1"][..]
+            &["::2", "0:0:0:1::", "0:1::1", "fe80::1", "::fffe:0:1"][..]
         };
         for text in hosts {
             let source: IpAddr = text.parse().expect("an address");

@@ -86,16 +86,17 @@ fn datagrams_pass() {
 fn a_reset_answers_it_in_one_buffer() {
     for mut scene in Scene::both() {
         let payload = full(&scene);
-        let stray = scene.syn(scene.client).flags(PSH).payload(&payload);
-        let outcome = scene.rig.send(&stray);
-        let next = CLIENT_ISN + payload.len() as u32;
-        is_reset(&outcome, &scene, Reason::NoFlow, (0, next, RST | ACK));
+        scene.rig.service(0, 0);
+        let syn = scene.syn(scene.client).payload(&payload);
+        let outcome = scene.rig.send(&syn);
+        let next = CLIENT_ISN + 1 + payload.len() as u32;
+        is_reset(&outcome, &scene, Reason::NoBackend, (0, next, RST | ACK));
         // Behind a short packet there may be as much.
         for padding in [3_000, 5_000, 8_000] {
-            let padded = scene.syn(scene.client).flags(PSH).padded_by(padding);
+            let padded = scene.syn(scene.client).padded_by(padding);
             let outcome = scene.rig.send(&padded);
-            let next = CLIENT_ISN;
-            is_reset(&outcome, &scene, Reason::NoFlow, (0, next, RST | ACK));
+            let next = CLIENT_ISN + 1;
+            is_reset(&outcome, &scene, Reason::NoBackend, (0, next, RST | ACK));
         }
     }
 }
@@ -131,7 +132,7 @@ fn what_is_not_ours_passes_untouched() {
 }
 
 #[test]
-fn one_that_is_cut_off_passes_untouched() {
+fn one_that_is_cut_off_is_dropped() {
     for mut scene in Scene::both() {
         let connection = scene.establish(scene.client);
         let payload = full(&scene);
@@ -142,7 +143,7 @@ fn one_that_is_cut_off_passes_untouched() {
         ] {
             for len in [1_000, 3_000, 4_096, 8_000, 9_000, 14 + MTU - 1] {
                 let outcome = scene.rig.send(&packet.clone().cut_at(len));
-                outcome.passed_untouched(Reason::Truncated);
+                outcome.dropped(Reason::BadLength);
             }
         }
     }
@@ -184,7 +185,7 @@ fn what_holds_in_one_buffer_holds_in_several() {
         tunnels::packets_come_out_wrapped();
         tunnels::a_packet_may_fill_the_mtu_and_no_more();
         crossed::segments_are_translated_both_ways();
-        truncated::a_payload_cut_at_any_byte_passes_untouched();
+        truncated::a_payload_cut_at_any_byte_is_no_packet();
     });
     in_buffers(512, || {
         resets::the_reset_has_the_length_of_bare_headers_whatever_it_answers();

@@ -31,6 +31,7 @@ mod ports;
 mod resets;
 mod rig;
 mod route;
+mod sanity;
 mod scene;
 mod schedulers;
 mod source_lists;

@@ -242,9 +242,10 @@ fn extension_headers_for_others_pass_untouched() {
     }
 }
 
-/// The IP header announces nothing, and an option announces it all (RFC 2675).
+/// The IP header announces nothing, and an option announces it all (RFC 2675), for packets that are larger
+/// than any frame.
 #[test]
-fn jumbograms_pass_untouched() {
+fn jumbograms_are_not_balanced() {
     let mut scene = v6();
     for to in [scene.vip, SocketAddr::new(scene.stranger(), 80)] {
         let packet = scene.syn(scene.client).to(to).payload(&[0; 500]);
@@ -252,6 +253,10 @@ fn jumbograms_pass_untouched() {
         frame[18..20].fill(0);
         frame[56..62].copy_from_slice(&[0xc2, 4, 0, 1, 0, 0]);
         let outcome = scene.rig.send_frame(&frame);
-        outcome.passed_untouched(Reason::Truncated);
+        if to == scene.vip {
+            outcome.dropped(Reason::BadLength);
+        } else {
+            outcome.passed_untouched(Reason::Truncated);
+        }
     }
 }

@@ -248,7 +248,7 @@ fn critical(freedom: f64) -> f64 {
 fn crowd(v6: bool, vip: SocketAddr) -> impl Iterator<Item = Packet> {
     (0..FLOWS).map(move |n| {
         let address: IpAddr = if v6 {
-            Ipv6Addr::from((0x2001_0db8 << 96) + u128::from(n)).into()
+            Ipv6Addr::from((0x2001_0db8_000d << 80) + u128::from(n)).into()
         } else {
             Ipv4Addr::from(0x0b00_0000 + n).into()
         };

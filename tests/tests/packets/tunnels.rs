@@ -247,10 +247,7 @@ fn damage_is_not_mended() {
 fn the_hop_limit_ends_a_packet_before_it_reaches_zero() {
     with_each(|scene, pipe| {
         for packet in [scene.syn(scene.client), scene.ack(scene.client)] {
-            for ttl in [0, 1] {
-                let packet = packet.clone().ttl(ttl);
-                scene.rig.send(&packet).dropped(Reason::TtlExpired);
-            }
+            scene.rig.send(&packet.ttl(1)).dropped(Reason::TtlExpired);
         }
         assert_eq!(scene.rig.entry(scene.client, scene.vip), None, "no flow");
         establish(scene, pipe);

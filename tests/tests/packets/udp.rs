@@ -292,9 +292,15 @@ fn lengths_that_contradict_one_another_open_nothing() {
         let sound = question(&scene, scene.client).payload(&[1; 20]);
         for length in [0, 7, 29, u16::MAX] {
             let packet = sound.clone().udp_length(length);
-            scene.rig.send(&packet).passed_untouched(Reason::Truncated);
+            scene.rig.send(&packet).dropped(Reason::BadLength);
         }
-        let cut = question(&scene, scene.client).cut_at(14 + 20 + 7);
+        let whole = question(&scene, scene.client);
+        let header = if scene.client.is_ipv4() { 34 } else { 54 };
+        scene
+            .rig
+            .send(&whole.clone().cut_at(header + 7))
+            .dropped(Reason::BadLength);
+        let cut = whole.cut_at(header + 3);
         scene.rig.send(&cut).passed_untouched(Reason::Truncated);
         let outcome = scene.rig.send(&sound.udp_length(28));
         outcome.counts(&[Reason::FlowNew]);

@@ -86,19 +86,21 @@ fn a_reset_has_the_tags_of_what_it_answers() {
 
 /// Of a frame for a vip: cut at any byte from the MAC addresses to the end of its headers.
 #[test]
-fn a_tagged_frame_that_is_cut_off_passes_untouched() {
+fn a_tagged_frame_that_is_cut_off_opens_nothing() {
     for mut scene in Scene::both() {
         for tags in STACKS {
             let syn = scene.syn(scene.client).tagged(tags);
             let behind_tags = 14 + 4 * tags.len();
-            for len in 14..syn.build().len() {
-                let reason = if len < behind_tags {
-                    Reason::NotIp
-                } else {
-                    Reason::Truncated
-                };
+            let whole = syn.build().len();
+            for len in 14..whole {
                 let outcome = scene.rig.send(&syn.clone().cut_at(len));
-                outcome.passed_untouched(reason);
+                if len < behind_tags {
+                    outcome.passed_untouched(Reason::NotIp);
+                } else if len < whole - 20 + 4 {
+                    outcome.passed_untouched(Reason::Truncated);
+                } else {
+                    outcome.dropped(Reason::BadLength);
+                }
             }
         }
         assert_eq!(scene.rig.entry(scene.client, scene.vip), None);
@@ -193,8 +195,8 @@ fn all() {
     not_ours::packets_for_others_pass_untouched();
     not_ours::arp_passes_untouched();
     not_ours::no_other_ethertype_is_taken_for_ip();
-    truncated::a_syn_cut_at_any_byte_of_its_headers_passes_untouched();
-    truncated::a_payload_cut_at_any_byte_passes_untouched();
+    truncated::a_syn_cut_at_any_byte_of_its_headers_opens_nothing();
+    truncated::a_payload_cut_at_any_byte_is_no_packet();
     fragments_astray::later_fragments_pass_untouched();
     fragments_astray::fragments_for_others_pass_untouched();
 }
