@@ -27,6 +27,17 @@ macro_rules! reasons {
             /// All reasons, in the order of their indices.
             pub const ALL: &[Reason] = &[$(Reason::$variant,)+];
 
+            /// The reason with this index.
+            #[inline(always)]
+            #[must_use]
+            pub const fn of_index(index: u32) -> Option<Reason> {
+                if index >= Self::ALL.len() as u32 {
+                    return None;
+                }
+                // SAFETY: indices are the reasons' values, from 0 on without a gap.
+                Some(unsafe { core::mem::transmute::<u32, Reason>(index) })
+            }
+
             /// Name in metrics and JSON.
             #[must_use]
             pub const fn name(self) -> &'static str {

@@ -6,6 +6,7 @@
 //! as copies. [`life`] tells what each packet does to a flow's state.
 
 mod life;
+mod once;
 mod tcp;
 mod udp;
 
@@ -24,7 +25,10 @@ use crate::{
     table::{Inserted, Position, Table, part},
 };
 
-pub use self::life::{Life, Progress};
+pub use self::{
+    life::{Life, Progress},
+    once::Once,
+};
 
 /// An entry, and of which kind it is.
 pub struct Found<F: Family> {
@@ -119,9 +123,13 @@ fn held_at<F: Table>(
 /// A flow whose timer ran out in both directions, or whose backend's entry is another backend's by
 /// now. The sweeper comes by about once a second, or never while no daemon runs: who finds a
 /// half-open flow asks.
-#[inline(never)]
+#[inline(always)]
 pub fn is_over<F: Table>(key: &FlowKey<F::Address>, found: &Found<F>, now_ns: u64) -> bool {
-    let entry = &*found.entry;
+    F::is_over(key, found.entry, now_ns)
+}
+
+#[inline(always)]
+fn try_is_over<F: Table>(key: &FlowKey<F::Address>, entry: &Flow<F::Address>, now_ns: u64) -> bool {
     let Some(backend) = maps::BACKENDS.get(entry.backend_idx) else {
         return true;
     };
@@ -134,7 +142,7 @@ pub fn is_over<F: Table>(key: &FlowKey<F::Address>, found: &Found<F>, now_ns: u6
     if !its_port || !address.same(F::backend_address(backend)) {
         return true;
     }
-    is_quiet(entry, now_ns) && twin::<F>(key, found).is_none_or(|twin| is_quiet(twin.entry, now_ns))
+    is_quiet(entry, now_ns) && twin::<F>(key, entry).is_none_or(|twin| is_quiet(twin.entry, now_ns))
 }
 
 /// No packet came this way for the time of the flow's state.
@@ -161,9 +169,11 @@ fn copies<F: Table>() -> Option<&'static mut Copies<F::Address>> {
 
 /// The key of an entry's twin.
 #[inline(always)]
-fn twin_key<F: Table>(found: &Found<F>, protocol: u32) -> Option<&'static FlowKey<F::Address>> {
+fn twin_key<F: Table>(
+    entry: &Flow<F::Address>,
+    protocol: u32,
+) -> Option<&'static FlowKey<F::Address>> {
     let key = &mut copies::<F>()?.twin_key;
-    let entry = &*found.entry;
     key.source = entry.destination.copied();
     key.destination = entry.source.copied();
     key.source_port_be = entry.destination_port_be;
@@ -198,15 +208,26 @@ impl<F: Table> Twin<F> {
             self.write(part::LAST_SEEN | found.changed & part::STATE);
         }
     }
+
+    /// Gives an entry's twin its next hop.
+    #[inline(always)]
+    fn take_next_hop(key: &FlowKey<F::Address>, entry: &Flow<F::Address>) {
+        if let Some(twin) = twin::<F>(key, entry) {
+            twin.entry.ifindex = entry.ifindex;
+            copy_mac(&mut twin.entry.peer_mac, &entry.peer_mac);
+            copy_mac(&mut twin.entry.local_mac, &entry.local_mac);
+            twin.write(part::NEXT_HOP);
+        }
+    }
 }
 
 /// The twin of an entry, unless it was displaced or its key now belongs to another flow.
 #[inline(always)]
-fn twin<F: Table>(key: &FlowKey<F::Address>, found: &Found<F>) -> Option<Twin<F>> {
-    if found.is_one_way() {
+fn twin<F: Table>(key: &FlowKey<F::Address>, entry: &Flow<F::Address>) -> Option<Twin<F>> {
+    if entry.flags & flag::ONE_WAY != 0 {
         return None;
     }
-    let twin_key = twin_key(found, key.protocol)?;
+    let twin_key = twin_key::<F>(entry, key.protocol)?;
     let twin_hash = hash::flow(twin_key);
     let position = F::find(twin_key, twin_hash)?;
     let confirmed = position.is_confirmed();
@@ -227,9 +248,9 @@ fn twin<F: Table>(key: &FlowKey<F::Address>, found: &Found<F>) -> Option<Twin<F>
 }
 
 /// The other direction has an entry too.
-#[inline(never)]
+#[inline(always)]
 pub fn has_twin<F: Table>(key: &FlowKey<F::Address>, found: &Found<F>) -> bool {
-    twin::<F>(key, found).is_some()
+    F::has_twin(key, found.entry)
 }
 
 /// Notes that a packet of the flow passed, and keeps what it changed.
@@ -242,10 +263,15 @@ pub fn seen<F: Table>(key: &FlowKey<F::Address>, found: &mut Found<F>, now_ns: u
 }
 
 /// How long neither direction saw a packet.
-#[inline(never)]
+#[inline(always)]
 pub fn quiet_ns<F: Table>(key: &FlowKey<F::Address>, found: &Found<F>, now_ns: u64) -> u64 {
-    let mut last_seen_ns = found.entry.last_seen_ns;
-    if let Some(twin) = twin::<F>(key, found)
+    F::quiet_ns(key, found.entry, now_ns)
+}
+
+#[inline(always)]
+fn try_quiet_ns<F: Table>(key: &FlowKey<F::Address>, entry: &Flow<F::Address>, now_ns: u64) -> u64 {
+    let mut last_seen_ns = entry.last_seen_ns;
+    if let Some(twin) = twin::<F>(key, entry)
         && twin.entry.last_seen_ns > last_seen_ns
     {
         last_seen_ns = twin.entry.last_seen_ns;
@@ -255,15 +281,20 @@ pub fn quiet_ns<F: Table>(key: &FlowKey<F::Address>, found: &Found<F>, now_ns: u
 }
 
 /// Removes an entry, and its twin where that is still its own: true then.
-#[inline(never)]
+#[inline(always)]
 pub fn remove_pair<F: Table>(key: &FlowKey<F::Address>, found: &Found<F>) -> bool {
-    let twin = twin::<F>(key, found);
+    F::remove_pair(key, found.entry)
+}
+
+#[inline(always)]
+fn try_remove_pair<F: Table>(key: &FlowKey<F::Address>, entry: &Flow<F::Address>) -> bool {
+    let twin = twin::<F>(key, entry);
     if let Some(twin) = &twin {
         F::remove(twin.key);
     }
     F::remove(key);
-    if twin.is_some() || found.entry.side == side::CLIENT {
-        load::end(found.entry);
+    if twin.is_some() || entry.side == side::CLIENT {
+        load::end(entry);
     }
     twin.is_some()
 }
@@ -276,7 +307,7 @@ pub fn reset<F: Table>(key: &FlowKey<F::Address>, found: &mut Found<F>) {
     found.changed |= part::STATE;
     load::follow(found.entry, before);
     let now_ns = now_ns();
-    if let Some(mut twin) = twin::<F>(key, found) {
+    if let Some(mut twin) = twin::<F>(key, found.entry) {
         twin.entry.state = state::RESET;
         twin.seen(found, now_ns);
     }
@@ -300,17 +331,7 @@ pub fn learn_next_hop<F: Table>(
     copy_mac(&mut entry.peer_mac, &ethernet.source);
     copy_mac(&mut entry.local_mac, &ethernet.destination);
     found.changed |= part::NEXT_HOP;
-    tell_twin_next_hop(key, found);
-}
-
-#[inline(never)]
-fn tell_twin_next_hop<F: Table>(key: &FlowKey<F::Address>, found: &Found<F>) {
-    if let Some(twin) = twin::<F>(key, found) {
-        twin.entry.ifindex = found.entry.ifindex;
-        copy_mac(&mut twin.entry.peer_mac, &found.entry.peer_mac);
-        copy_mac(&mut twin.entry.local_mac, &found.entry.local_mac);
-        twin.write(part::NEXT_HOP);
-    }
+    F::tell_twin_next_hop(key, found.entry);
 }
 
 /// Inserts the client's side of a new flow, whose replies have this key.

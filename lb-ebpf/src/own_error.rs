@@ -18,7 +18,9 @@ use lb_common::{
 
 use crate::{
     answer::HOP_LIMIT,
-    budget, maps, mtu,
+    budget,
+    family::{Family as _, Inet, Inet6},
+    maps, mtu,
     packet::{
         ETHERTYPE_IPV4_BE, Ethernet, FRAGMENT_OFFSET_MASK_BE, Icmp, Ipv4, Ipv6, copy_mac,
         frame_length, only_fragment_or_first, view,
@@ -148,7 +150,7 @@ fn answer4(ctx: &XdpContext, cause: Cause) -> Result<(), WhyNot> {
     if !balanced
         || ip.ttl == 0
         || ip.fragment_be & FRAGMENT_OFFSET_MASK_BE != 0
-        || !is_one_host4(ip.source)
+        || !Inet::is_host(&ip.source)
     {
         return Err(WhyNot::NotDue);
     }
@@ -182,7 +184,7 @@ fn answer6(ctx: &XdpContext, cause: Cause) -> Result<(), WhyNot> {
     const PACKET_TOO_BIG: u8 = 2;
     let ip: &Ipv6 = view(ctx, size_of::<Ethernet>())?;
     let length = size_of::<Ipv6>() as u32 + u16::from_be(ip.payload_length_be) as u32;
-    if ip.hop_limit == 0 || !is_one_host6(&ip.source) || !only_fragment_or_first(ctx) {
+    if ip.hop_limit == 0 || !Inet6::is_host(&ip.source) || !only_fragment_or_first(ctx) {
         return Err(WhyNot::NotDue);
     }
     let (kind, rest, to_us) = match cause {
@@ -330,22 +332,4 @@ extern "C" fn own_error_sum(ctx: *mut xdp_md, start: u32, words: u32) -> u64 {
         sum += *word as u64;
     }
     sum
-}
-
-/// The address may be one host's, other than ourselves.
-#[inline(always)]
-fn is_one_host4(address: V4) -> bool {
-    const LOOPBACK: u32 = 127;
-    /// Class D, class E and the limited broadcast.
-    const FIRST_GROUP: u32 = 224;
-    let network = u32::from_be(address[0]) >> 24;
-    network != 0 && network != LOOPBACK && network < FIRST_GROUP
-}
-
-#[inline(always)]
-fn is_one_host6(address: &V6) -> bool {
-    const GROUP: u32 = 0xff;
-    // Not `::` nor `::1`.
-    let somebody = address[0] | address[1] | address[2] != 0 || u32::from_be(address[3]) > 1;
-    somebody && u32::from_be(address[0]) >> 24 != GROUP
 }

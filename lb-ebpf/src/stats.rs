@@ -1,6 +1,9 @@
 //! Counting, and the one place where a [`Reason`] becomes a verdict.
 
-use aya_ebpf::{bindings::xdp_action, programs::XdpContext};
+use aya_ebpf::{
+    bindings::{xdp_action, xdp_md},
+    programs::XdpContext,
+};
 use lb_common::{
     flow::side,
     reason::{Kind, Reason},
@@ -12,6 +15,18 @@ use crate::{answer, forward, maps, own_error};
 /// says what becomes of the frame.
 #[inline(always)]
 pub fn conclude(ctx: &XdpContext, reason: Reason) -> u32 {
+    stats_conclude(ctx.ctx, reason as u32)
+}
+
+/// A function that the verifier knows as global, as those of [`crate::table`]: all ends are alike to it, and
+/// looked at once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn stats_conclude(ctx: *mut xdp_md, reason: u32) -> u32 {
+    let ctx = &XdpContext::new(ctx);
+    let Some(reason) = Reason::of_index(reason) else {
+        return xdp_action::XDP_ABORTED;
+    };
     let reason = match reason {
         Reason::TtlExpired | Reason::TooBig => own_error::answer(ctx, reason),
         _ if reason.kind() == Kind::Answer => answer::reset(ctx, reason),

@@ -17,7 +17,10 @@ use lb_common::{
     unmapped,
 };
 
-use crate::family::{Family, Inet, Inet6};
+use crate::{
+    family::{Family, Inet, Inet6},
+    flow::Once,
+};
 
 /// Parts of a half-open entry, as bits for [`Table::write`].
 pub mod part {
@@ -89,7 +92,7 @@ impl Inserted {
 }
 
 /// The table of one address family.
-pub trait Table: Family {
+pub trait Table: Family + Once {
     /// Where the entry with this key and hash lies.
     fn find(key: &FlowKey<Self::Address>, key_hash: u64) -> Option<Position>;
     /// The same without a call, for the way of every packet.

@@ -9,6 +9,7 @@ use lb_common::{
 use super::{
     Found,
     life::{Life, Progress, confirm, confirm_one_way, retry_is_due},
+    once::Before,
     remove_pair, reset, twin,
 };
 use crate::{
@@ -56,7 +57,9 @@ impl Life for Tcp {
         found: &mut Found<F>,
         now_ns: u64,
     ) -> Progress {
-        advance(&Signal::of(segment), key, found, now_ns)
+        let signal = Signal::of(segment);
+        let before = Before::of(found);
+        F::advance_tcp(&signal, key, found.entry, before, now_ns).take(key, found)
     }
 
     #[inline(always)]
@@ -90,9 +93,10 @@ impl Life for Tcp {
 }
 
 /// What of a segment bears on its flow's state, in host byte order.
-struct Signal {
+#[repr(C)]
+pub struct Signal {
     /// Bits of [`tcp_flag`].
-    flags: u8,
+    flags: u32,
     payload: u32,
     sequence: u32,
     acknowledgement: u32,
@@ -102,7 +106,7 @@ impl Signal {
     #[inline(always)]
     fn of<F: Family>(segment: &Segment<'_, F, Tcp>) -> Self {
         Self {
-            flags: segment.transport.flags,
+            flags: segment.transport.flags as u32,
             payload: segment.payload,
             sequence: u32::from_be(segment.transport.sequence_be),
             acknowledgement: u32::from_be(segment.transport.acknowledgement_be),
@@ -112,14 +116,18 @@ impl Signal {
     /// Any of these [`tcp_flag`]s is set.
     #[inline(always)]
     fn has(&self, flags: u8) -> bool {
-        self.flags & flags != 0
+        self.flags & flags as u32 != 0
+    }
+
+    #[inline(always)]
+    fn is_syn(&self) -> bool {
+        tcp_flag::is_syn(self.flags as u8)
     }
 }
 
-/// Carries out what a segment means for its flow's state. Not a part of the steady packet's path,
-/// so it has a stack frame of its own.
-#[inline(never)]
-fn advance<F: Table>(
+/// Carries out what a segment means for its flow's state.
+#[inline(always)]
+pub fn advance<F: Table>(
     signal: &Signal,
     key: &FlowKey<F::Address>,
     found: &mut Found<F>,
@@ -141,13 +149,13 @@ fn carry_out<F: Table>(
     now_ns: u64,
 ) -> Progress {
     let from = found.entry.side;
-    let mut twin = twin::<F>(key, found);
+    let mut twin = twin::<F>(key, found.entry);
 
     if from == side::CLIENT {
         // A half-open entry whose twin is gone would send packets from a source port that may be
         // another flow's by now.
         let orphan = !found.confirmed && twin.is_none();
-        let renewed = tcp_flag::is_syn(signal.flags) && found.entry.state >= state::FIN;
+        let renewed = signal.is_syn() && found.entry.state >= state::FIN;
         if orphan || renewed {
             select::note_before::<F>(found.entry, now_ns);
             remove_pair::<F>(key, found);
@@ -159,9 +167,9 @@ fn carry_out<F: Table>(
             if confirm::<F>(key, found, twin_now, now_ns) == Progress::Over {
                 return Progress::Over;
             }
-            twin = super::twin::<F>(key, found);
+            twin = super::twin::<F>(key, found.entry);
         }
-    } else if tcp_flag::is_syn_ack(signal.flags)
+    } else if tcp_flag::is_syn_ack(signal.flags as u8)
         && !found.confirmed
         && !(state::ESTABLISHED..=state::CLOSED).contains(&found.entry.state)
     {
@@ -214,7 +222,7 @@ fn advance_one_way<F: Table>(
     found: &mut Found<F>,
     now_ns: u64,
 ) -> Progress {
-    if tcp_flag::is_syn(signal.flags) && found.entry.state >= state::FIN {
+    if signal.is_syn() && found.entry.state >= state::FIN {
         load::end(found.entry);
         F::remove(key);
         return Progress::Over;

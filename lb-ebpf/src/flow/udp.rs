@@ -10,6 +10,7 @@ use lb_common::{
 use super::{
     Found,
     life::{Life, Progress, confirm, confirm_one_way, retry_is_due},
+    once::Before,
     remove_pair, twin,
 };
 use crate::{
@@ -50,7 +51,8 @@ impl Life for Udp {
         found: &mut Found<F>,
         now_ns: u64,
     ) -> Progress {
-        advance(key, found, now_ns)
+        let before = Before::of(found);
+        F::advance_udp(key, found.entry, before, now_ns).take(key, found)
     }
 
     #[inline(always)]
@@ -79,10 +81,10 @@ impl Life for Udp {
     }
 }
 
-/// Not a part of a confirmed flow's path, so it has a stack frame of its own.
-#[inline(never)]
-fn advance<F: Table>(key: &FlowKey<F::Address>, found: &mut Found<F>, now_ns: u64) -> Progress {
-    let twin = twin::<F>(key, found);
+/// Carries out what a datagram means for its flow's state.
+#[inline(always)]
+pub fn advance<F: Table>(key: &FlowKey<F::Address>, found: &mut Found<F>, now_ns: u64) -> Progress {
+    let twin = twin::<F>(key, found.entry);
     if found.entry.side == side::BACKEND {
         if found.entry.state == state::HALF_OPEN {
             found.entry.state = state::ANSWERED;

@@ -3,7 +3,7 @@
 use lb_tests::rig::{LOG_EVERYTHING, LOG_NOTHING, Rig, SIZES};
 
 /// The kernel's own limit is a million; ours leaves half of it to kernels that look more closely than those that
-/// we know, and to what is to come. Linux 6.1 takes 40 % more than 6.18.
+/// we know, and to what is to come. Linux 6.1 takes a third more than 6.18.
 const MOST_INSTRUCTIONS: u32 = 500_000;
 
 #[test]
