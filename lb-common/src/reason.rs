@@ -133,7 +133,8 @@ reasons! {
     RstForRst = "rst_for_rst", Drop;
     /// An ICMP error about a flow whose backend is down or removed.
     IcmpBackendDown = "icmp_backend_down", Drop;
-    /// An ICMP error for a vip whose backends are of the other address family, or from such a backend.
+    /// An ICMP error from one address family to the other that has nothing to say there, or is about no known
+    /// flow.
     IcmpCrossed = "icmp_crossed", Drop;
     /// An ICMP error about a flow that cannot go on: its TTL or hop limit would reach 0, or it does not
     /// fit the way to the backend, or the backend's MAC address is unknown in mode `dsr`.

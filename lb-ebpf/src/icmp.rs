@@ -3,18 +3,21 @@
 //!
 //! What is done here hangs directly under the program's entry, and keeps little on the stack.
 
+mod across;
 mod echo;
 mod error;
 
 use core::hint::black_box;
 
 use aya_ebpf::programs::XdpContext;
-use lb_common::{Address, PROTOCOL_TCP, PROTOCOL_UDP, V4, V6, reason::Reason};
+use lb_common::{Address, PROTOCOL_TCP, PROTOCOL_UDP, V4, V6, reason::Reason, service::setting};
 
+pub use self::across::Across;
 use self::error::Quoted;
 use crate::{
     answer::HOP_LIMIT,
     family::{Inet, Inet6},
+    maps,
     packet::{Ethernet, FRAGMENT_MASK_BE, FRAGMENT_OFFSET_MASK_BE, Ipv4, Ipv6, extension, view},
     rewrite::{Readdress, checksum},
     table::Table,
@@ -67,11 +70,30 @@ pub trait Icmp: Readdress + Table {
 
 /// What becomes of a packet that is neither TCP nor UDP.
 #[inline(always)]
-pub fn way<F: Icmp>(ctx: &XdpContext) -> Result<u32, Reason> {
+pub fn way<F: Across>(ctx: &XdpContext) -> Result<u32, Reason> {
     match kind::<F>(ctx)? {
         ECHO => echo::answer::<F>(ctx),
-        ERROR => error::send_on::<F>(ctx),
+        ERROR => match error::send_on::<F>(ctx) {
+            Err(reason) if may_cross::<F>(reason) => across::send_on::<F>(ctx, reason),
+            done => done,
+        },
         _ => Err(Reason::OtherProtocol),
+    }
+}
+
+/// An error that ended for this reason may be about a flow between the families. All those lie in the table
+/// of IPv6, so that an error of IPv4 about one is about no flow that was found.
+#[inline(always)]
+fn may_cross<F: Icmp>(reason: Reason) -> bool {
+    match reason {
+        Reason::IcmpCrossed => true,
+        Reason::NotOurs => {
+            F::VERSION == 4
+                && maps::SETTINGS
+                    .get(0)
+                    .is_some_and(|settings| settings.flags & setting::CROSSED != 0)
+        }
+        _ => false,
     }
 }
 

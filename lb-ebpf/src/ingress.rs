@@ -19,7 +19,7 @@ use crate::{
     family::{Family, Inet, Inet6},
     flow::{self, Found, Life, Progress},
     forward, fragment,
-    icmp::{self, Icmp},
+    icmp::{self, Across},
     maps,
     mtu::{self, way_of, way_to},
     packet::{ETHERTYPE_IPV4_BE, ETHERTYPE_IPV6_BE, Frame, IpHeader as _, Segment, Tcp, Udp},
@@ -50,7 +50,7 @@ pub fn handle(ctx: &XdpContext, ethertype_be: u16) -> Result<u32, Reason> {
 
 /// TCP is asked for first, so that it pays nothing for UDP, and both before ICMP.
 #[inline(always)]
-fn over<F: Translate + Icmp>(ctx: &XdpContext) -> Result<u32, Reason> {
+fn over<F: Translate + Across>(ctx: &XdpContext) -> Result<u32, Reason> {
     let mut done = way::<F, Tcp>(ctx);
     if done == Err(Reason::OtherProtocol) {
         done = way::<F, Udp>(ctx);

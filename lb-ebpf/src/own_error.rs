@@ -306,14 +306,19 @@ fn write_icmp(
     icmp.checksum_be = 0;
     icmp.rest_be = rest.to_be();
     let words = (size_of::<Icmp>() as u32 + quote) / WORD as u32;
-    let sum = own_error_sum(ctx.ctx, start as u32, words);
+    let sum = sum(ctx, start, words);
     let icmp: &mut Icmp = view(ctx, start)?;
     icmp.checksum_be = !fold(sum + pseudo_header);
     Ok(())
 }
 
-/// The sum of so many words of the frame; a global function, so that what follows the loop is not looked
-/// at for each of its rounds.
+/// The sum of so many words of the frame, from this byte on, which must not be beyond the headers.
+#[inline(always)]
+pub fn sum(ctx: &XdpContext, start: usize, words: u32) -> u64 {
+    own_error_sum(ctx.ctx, start as u32, words)
+}
+
+/// A global function, so that what follows the loop is not looked at for each of its rounds.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn own_error_sum(ctx: *mut xdp_md, start: u32, words: u32) -> u64 {

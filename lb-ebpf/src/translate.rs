@@ -36,26 +36,31 @@ pub trait Translate: Readdress {
     fn kept(ip: &Self::Header) -> Kept;
     /// Bytes of the IP header that comes.
     const HEADER: usize;
+    const ETHERTYPE_THERE_BE: u16;
     /// Bytes by which a packet grows, options and extension headers aside.
     const GROWTH: i32 = Self::HEADER as i32 - size_of::<Self::Header>() as i32;
-    /// Writes Ethernet's type and the header of IP, behind which follows this content: its
-    /// protocol number, and how many bytes.
-    fn write(
+    /// Bytes of an IP packet, by its header.
+    fn length(ip: &Self::Header) -> u32;
+    /// Writes a header of IP at this place of the frame, behind which follows this content (its protocol
+    /// number, and how many bytes), from the first of these addresses to the second.
+    fn write_header(
         ctx: &XdpContext,
+        at: usize,
         kept: &Kept,
         content: (u8, u32),
-        flow: &Flow<V6>,
+        ends: (&V6, &V6),
     ) -> Result<(), Reason>;
 }
 
 /// What an IP header of the other family takes over.
 pub struct Kept {
     traffic_class: u8,
-    hop_limit: u8,
+    pub hop_limit: u8,
 }
 
 impl Translate for Inet {
     const HEADER: usize = size_of::<Ipv6>();
+    const ETHERTYPE_THERE_BE: u16 = ETHERTYPE_IPV6_BE;
 
     #[inline(always)]
     fn wide_key<T: Transport>(segment: &Segment<'_, Self, T>) -> FlowKey<V6> {
@@ -88,24 +93,28 @@ impl Translate for Inet {
     }
 
     #[inline(always)]
-    fn write(
+    fn length(ip: &Ipv4) -> u32 {
+        u16::from_be(ip.total_length_be) as u32
+    }
+
+    #[inline(always)]
+    fn write_header(
         ctx: &XdpContext,
+        at: usize,
         kept: &Kept,
         (protocol, length): (u8, u32),
-        flow: &Flow<V6>,
+        (source, destination): (&V6, &V6),
     ) -> Result<(), Reason> {
         const VERSION: u32 = 6 << 28;
-        let ethernet: &mut Ethernet = view(ctx, 0)?;
-        ethernet.ethertype_be = ETHERTYPE_IPV6_BE;
-        let ip: &mut Ipv6 = view(ctx, size_of::<Ethernet>())?;
+        let ip: &mut Ipv6 = view(ctx, at)?;
         ip.version_class_label_be = (VERSION | (kept.traffic_class as u32) << 20).to_be();
         ip.payload_length_be = (length as u16).to_be();
         ip.next_header = protocol;
         ip.hop_limit = kept.hop_limit;
-        for (word, new) in ip.source.iter_mut().zip(&flow.source) {
+        for (word, new) in ip.source.iter_mut().zip(source) {
             *word = *new;
         }
-        for (word, new) in ip.destination.iter_mut().zip(&flow.destination) {
+        for (word, new) in ip.destination.iter_mut().zip(destination) {
             *word = *new;
         }
         Ok(())
@@ -114,6 +123,7 @@ impl Translate for Inet {
 
 impl Translate for Inet6 {
     const HEADER: usize = size_of::<Ipv4>();
+    const ETHERTYPE_THERE_BE: u16 = ETHERTYPE_IPV4_BE;
 
     #[inline(always)]
     fn wide_key<T: Transport>(segment: &Segment<'_, Self, T>) -> FlowKey<V6> {
@@ -140,17 +150,21 @@ impl Translate for Inet6 {
     }
 
     #[inline(always)]
-    fn write(
+    fn length(ip: &Ipv6) -> u32 {
+        size_of::<Ipv6>() as u32 + u16::from_be(ip.payload_length_be) as u32
+    }
+
+    #[inline(always)]
+    fn write_header(
         ctx: &XdpContext,
+        at: usize,
         kept: &Kept,
         (protocol, length): (u8, u32),
-        flow: &Flow<V6>,
+        (source, destination): (&V6, &V6),
     ) -> Result<(), Reason> {
         const VERSION_IHL: u8 = 0x45;
         const DO_NOT_FRAGMENT_BE: u16 = 0x4000_u16.to_be();
-        let ethernet: &mut Ethernet = view(ctx, 0)?;
-        ethernet.ethertype_be = ETHERTYPE_IPV4_BE;
-        let ip: &mut Ipv4 = view(ctx, size_of::<Ethernet>())?;
+        let ip: &mut Ipv4 = view(ctx, at)?;
         let length = size_of::<Ipv4>() as u32 + length;
         ip.version_ihl = VERSION_IHL;
         ip.tos = kept.traffic_class;
@@ -165,8 +179,8 @@ impl Translate for Inet6 {
         }
         ip.ttl = kept.hop_limit;
         ip.protocol = protocol;
-        ip.source = unmapped(&flow.source);
-        ip.destination = unmapped(&flow.destination);
+        ip.source = unmapped(source);
+        ip.destination = unmapped(destination);
         ip.checksum_be = checksum(ip);
         Ok(())
     }
@@ -217,5 +231,12 @@ pub fn across<F: Translate, T: Transport>(
     let ethernet: &mut Ethernet = view(ctx, 0)?;
     copy_mac(&mut ethernet.destination, &macs[0]);
     copy_mac(&mut ethernet.source, &macs[1]);
-    F::write(ctx, &kept, (T::PROTOCOL, length), flow)
+    ethernet.ethertype_be = F::ETHERTYPE_THERE_BE;
+    F::write_header(
+        ctx,
+        size_of::<Ethernet>(),
+        &kept,
+        (T::PROTOCOL, length),
+        (&flow.source, &flow.destination),
+    )
 }

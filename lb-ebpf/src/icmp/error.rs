@@ -23,7 +23,9 @@ use crate::{
     forward, maps,
     packet::{Ethernet, IpHeader as _, Udp, view},
     rewrite::Difference,
-    select, sources, stats, tunnel,
+    select, sources, stats,
+    table::Table,
+    tunnel,
 };
 
 /// Where a quoted packet's transport header lies in the frame, at least its first 8 bytes, and of which
@@ -145,7 +147,7 @@ pub fn send_on<F: Icmp>(ctx: &XdpContext) -> Result<u32, Reason> {
 
 /// The source port of a half-open flow whose replies have no entry any more may be another flow's.
 #[inline(always)]
-fn is_orphan<F: Icmp>(key: &FlowKey<F::Address>, found: &Found<F>) -> bool {
+pub fn is_orphan<F: Table>(key: &FlowKey<F::Address>, found: &Found<F>) -> bool {
     found.entry.side == side::CLIENT && !found.confirmed && !flow::has_twin::<F>(key, found)
 }
 

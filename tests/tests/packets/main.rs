@@ -13,6 +13,7 @@ mod fragments;
 mod fragments_astray;
 mod full_tables;
 mod handshake;
+mod icmp_crossed;
 mod icmp_echo;
 mod icmp_errors;
 mod icmp_one_way;
