@@ -28,7 +28,7 @@ use lb_common::{PROTOCOL_TCP, reason::Reason, service::Settings};
 pub use buckets::{CONFIRMED_PLACES, HALF_OPEN_PLACES, Held};
 pub use buffers::in_buffers;
 pub use cpu::pin_this_thread;
-pub use entry::{Entry, Table, key_hash, now_ns};
+pub use entry::{Entry, Table, key_hash, now_ns, wait_for_a_past};
 use lb_userspace::datapath::program_name;
 pub use lb_userspace::datapath::{Capacity, Clock};
 pub use outcome::{Outcome, Verdict};

@@ -1,6 +1,10 @@
 //! Entries of the flow tables in a form that does not depend on the address family.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    thread,
+    time::Duration,
+};
 
 use aya::Pod;
 use lb_common::{
@@ -46,6 +50,14 @@ pub struct Entry {
 pub fn now_ns() -> u64 {
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).expect("every Linux has this clock");
     now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64
+}
+
+/// A machine that has just started has no past in which a flow could have been seen: waits there until it has one
+/// of so many seconds.
+pub fn wait_for_a_past(seconds: u64) {
+    if let Some(missing) = (seconds * 1_000_000_000).checked_sub(now_ns()) {
+        thread::sleep(Duration::from_nanos(missing));
+    }
 }
 
 /// What differs between the families: map names and the form of an address.

@@ -1,12 +1,14 @@
 //! Flows in every state that can be made to look old, and sweeping them.
 
 use lb_common::service::Timeouts;
-use lb_tests::{packet::flag::*, rig::Table};
+use lb_tests::{
+    packet::flag::*,
+    rig::{Table, wait_for_a_past},
+};
 
 use crate::scene::{Connection, Scene};
 
-/// Far apart, and short: a machine that has just started has no past in which a flow could have
-/// been seen.
+/// Far apart, and short: what a flow was seen in must be the machine's past.
 pub const TIMEOUTS: Timeouts = Timeouts {
     half_open_ms: 20_000,
     reset_ms: 40_000,
@@ -30,6 +32,7 @@ pub struct Kept {
 }
 
 pub fn scenes() -> [Scene; 2] {
+    wait_for_a_past(ESTABLISHED_S + MARGIN_S);
     let mut scenes = Scene::both();
     for scene in &mut scenes {
         scene
