@@ -84,7 +84,6 @@ fn way<F: Translate + Table, T: Life>(ctx: &XdpContext) -> Result<u32, Reason> {
         return Ok(outcome);
     }
     let service_idx = outcome - NEW;
-    sanity::admit::<F, T>(ctx, service_idx)?;
     let service = maps::SERVICES.get(service_idx).ok_or(Reason::TableError)?;
     if mode::is_one_way(service.mode) {
         new_one_way::<F, T>(ctx, service_idx)
@@ -162,6 +161,7 @@ fn new<F: Readdress + Table, T: Life>(ctx: &XdpContext, service_idx: u32) -> Res
     let mut segment = F::segment::<T>(Frame::new(ctx)?)?;
     let settings = maps::SETTINGS.get(0).ok_or(Reason::TableError)?;
     let service = maps::SERVICES.get(service_idx).ok_or(Reason::TableError)?;
+    sanity::admit(ctx, &segment, service_idx, service)?;
     let key = &segment.key();
     let key_hash = select::draft::<F>()?.key_hash;
     if segment.ip.hop_limit() <= 1 {
@@ -191,9 +191,10 @@ fn new_one_way<F: Readdress + Table, T: Life>(
     service_idx: u32,
 ) -> Result<u32, Reason> {
     let mut segment = F::segment::<T>(Frame::new(ctx)?)?;
-    let key = &segment.key();
     let settings = maps::SETTINGS.get(0).ok_or(Reason::TableError)?;
     let service = maps::SERVICES.get(service_idx).ok_or(Reason::TableError)?;
+    sanity::admit(ctx, &segment, service_idx, service)?;
+    let key = &segment.key();
     let key_hash = select::draft::<F>()?.key_hash;
     let opens = T::opens(&segment);
     let mut choice =
@@ -275,6 +276,7 @@ fn known_crossed<F: Translate, T: Life>(ctx: &XdpContext) -> Result<u32, Reason>
 fn new_crossed<F: Translate, T: Life>(ctx: &XdpContext, service_idx: u32) -> Result<u32, Reason> {
     let segment = F::segment::<T>(Frame::new(ctx)?)?;
     let service = maps::SERVICES.get(service_idx).ok_or(Reason::TableError)?;
+    sanity::admit(ctx, &segment, service_idx, service)?;
     let key = &F::wide_key(&segment);
     let key = in_memory(key);
     translate::can_be(&segment)?;

@@ -1,16 +1,20 @@
 //! Packets that no honest sender makes: one for a vip or of a flow is dropped, and counted by what is wrong
 //! with it. What is for others is theirs to judge, and passes.
 
-use core::hint::{black_box, cold_path};
+use core::hint::cold_path;
 
 use aya_ebpf::programs::XdpContext;
-use lb_common::{Address as _, hash, reason::Reason, service::mode};
+use lb_common::{
+    Address as _, hash,
+    reason::Reason,
+    service::{Service, flag, mode},
+};
 
 use crate::{
     family::Family,
     flow::Life,
     fragment, maps,
-    packet::{Frame, IpHeader as _, Segment, Transport},
+    packet::{IpHeader as _, Segment, Transport},
     select, sources,
     table::Table,
 };
@@ -43,24 +47,25 @@ pub fn check<F: Family, T: Transport>(
 
 /// Whether a packet for a vip, of no known flow, may open one or be answered: it is in order, and of a source
 /// that the service takes.
-#[inline(never)]
-pub fn admit<F: Family, T: Life>(ctx: &XdpContext, service_idx: u32) -> Result<(), Reason> {
-    // Else the compiler would have the frame's bounds passed instead, as 32 bits each.
-    let ctx = black_box(ctx);
-    let segment = F::segment::<T>(Frame::new(ctx)?)?;
-    check(ctx, &segment)?;
-    let source = segment.ip.source();
-    if !F::is_host(&source) {
+#[inline(always)]
+pub fn admit<F: Family, T: Life>(
+    ctx: &XdpContext,
+    segment: &Segment<'_, F, T>,
+    service_idx: u32,
+    service: &Service,
+) -> Result<(), Reason> {
+    check(ctx, segment)?;
+    let source = &segment.ip.source();
+    if !F::is_host(source) {
         return Err(Reason::Martian);
     }
     if source.same(segment.ip.destination()) {
         return Err(Reason::Land);
     }
-    let service = maps::SERVICES.get(service_idx).ok_or(Reason::TableError)?;
-    if sources::deny::<F>(service_idx, service, &source) {
+    if service.flags & flag::SOURCES != 0 && sources::deny::<F>(service_idx, source) {
         return Err(Reason::SourceDenied);
     }
-    if !mode::is_one_way(service.mode) && !T::opens(&segment) {
+    if !mode::is_one_way(service.mode) && !T::opens(segment) {
         return Err(Reason::NoFlow);
     }
     Ok(())

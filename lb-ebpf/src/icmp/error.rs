@@ -234,7 +234,7 @@ fn by_ring<F: Icmp>(
             Reason::IcmpNoFlow
         });
     }
-    if sources::deny::<F>(service_idx, service, &key.source) {
+    if service.flags & service::flag::SOURCES != 0 && sources::deny::<F>(service_idx, &key.source) {
         return Err(Reason::SourceDenied);
     }
     let hash = if service.flags & service::flag::AFFINITY == 0 {
