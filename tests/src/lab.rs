@@ -60,14 +60,14 @@ pub use self::{
     http::{Connection, Response, TIMEOUT, Url},
     idle::IdleConnections,
     load::Load,
-    plan::{FLOOD4, FLOOD6, Shape, URL4, URL6, VIP4, VIP6},
+    plan::{FLOOD4, FLOOD6, NARROW_MTU, Shape, URL4, URL6, VIP4, VIP6},
     process::Process,
     refusal::{Refusal, bpf},
     report::{Report, Request},
     vlan::Vlans,
     wait::wait_until,
 };
-use self::{cleanup::Trace, link::Wiring};
+use self::{cleanup::Trace, link::Wiring, plan::Remote};
 
 /// One lab at a time, however many threads the test runner has: they would share the processor,
 /// and a loaded one makes every measured time meaningless.
@@ -78,6 +78,7 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 pub struct Builder {
     title: &'static str,
     shape: Shape,
+    remote: Remote,
     backends: usize,
     port: u16,
 }
@@ -97,6 +98,21 @@ impl Builder {
         self
     }
 
+    /// Puts two routers on the way between client and balancer, and between them a link that carries
+    /// [`NARROW_MTU`] bytes, less than all others. In a routed lab.
+    #[must_use]
+    pub fn client_behind_routers(mut self) -> Self {
+        self.remote.client = true;
+        self
+    }
+
+    /// The same on the way between the balancer and each backend.
+    #[must_use]
+    pub fn backends_behind_routers(mut self) -> Self {
+        self.remote.backends = true;
+        self
+    }
+
     /// Makes the namespaces, links, addresses and routes, and starts an nginx in each backend.
     #[must_use]
     pub fn start(self) -> Lab {
@@ -110,7 +126,7 @@ impl Builder {
         raise_open_files_limit();
 
         let trace = Trace::begin(self.title);
-        let wiring = Wiring::new(self.shape, &trace);
+        let wiring = Wiring::new(self.shape, self.remote, &trace);
         let file = trace.folder().join("10mb");
         fs::write(&file, ten_megabytes())
             .unwrap_or_else(|error| panic!("cannot write {}: {error}", file.display()));
@@ -145,6 +161,7 @@ impl Lab {
         Builder {
             title,
             shape: Shape::Routed,
+            remote: Remote::default(),
             backends: 0,
             port: 80,
         }
@@ -172,6 +189,12 @@ impl Lab {
     #[must_use]
     pub fn backends(&self) -> &[Backend] {
         &self.backends
+    }
+
+    /// The routers on the way to the client or to a backend: the one beside the balancer, then the other.
+    #[must_use]
+    pub fn routers(&self, host: &str) -> &[Host; 2] {
+        self.wiring.routers(host)
     }
 
     /// The backend of that name.

@@ -16,7 +16,8 @@ use super::{
 
 /// A host with an nginx that answers `/` with the host's name, `/healthz` with 200 (or 503, see
 /// [`Backend::set_healthy`]) and `/10mb` with [`super::ten_megabytes`], over IPv4 and IPv6; `/100mb`
-/// too, once [`super::Lab::offer_hundred_megabytes`] made it. Every answer names the host in the
+/// too, once [`super::Lab::offer_hundred_megabytes`] made it. It keeps what is put below `/uploads/`
+/// ([`Backend::uploaded`]). Every answer names the host in the
 /// header `X-Backend`, and the client as it sees it in `X-Client`.
 pub struct Backend {
     host: Host,
@@ -126,6 +127,13 @@ impl Backend {
         }
     }
 
+    /// What was put as `/uploads/NAME`. Panics when nothing was.
+    #[must_use]
+    pub fn uploaded(&self, name: &str) -> Vec<u8> {
+        let file = self.folder.join("uploads").join(name);
+        fs::read(&file).unwrap_or_else(|error| panic!("cannot read {}: {error}", file.display()))
+    }
+
     /// Gives the host's interface another MAC address, as when a machine is replaced.
     pub fn set_mac(&self, mac: &str) {
         self.host
@@ -179,6 +187,12 @@ http {{
         location = /healthz {{ root {folder}; try_files /healthz =503; }}
         location = /10mb {{ root {lab_folder}; }}
         location = /100mb {{ root {lab_folder}; }}
+        location /uploads/ {{
+            root {folder};
+            dav_methods PUT;
+            create_full_put_path on;
+            client_max_body_size 200m;
+        }}
     }}
 }}
 "

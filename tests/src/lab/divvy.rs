@@ -165,6 +165,17 @@ impl Divvy {
         named(&service["backends"], backend)
     }
 
+    /// How often `status` says that this reason came up.
+    #[must_use]
+    pub fn reason(&self, name: &str) -> u64 {
+        let status = self.status();
+        let mut reasons = status["reasons"].as_array().into_iter().flatten();
+        reasons
+            .find(|entry| entry["reason"] == name)
+            .and_then(|entry| entry["count"].as_u64())
+            .unwrap_or_else(|| panic!("`status` counts no {name}: {}", status["reasons"]))
+    }
+
     /// The metrics by name and labels, such as `divvy_flows{table="half_open"}`. Panics unless the
     /// configuration has the line [`METRICS`].
     #[must_use]

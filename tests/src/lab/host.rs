@@ -10,7 +10,6 @@ use super::{
     body::Digest,
     http::{self, Connection, Response, Url},
     namespace::Namespace,
-    plan::Link,
     process::{self, Process},
     report::{Report, Request},
 };
@@ -20,15 +19,17 @@ use super::{
 pub struct Host {
     name: String,
     namespace: Arc<Namespace>,
-    link: Link,
+    v4: Ipv4Addr,
+    v6: Ipv6Addr,
 }
 
 impl Host {
-    pub(super) fn new(name: &str, namespace: Namespace, link: Link) -> Self {
+    pub(super) fn new(name: &str, namespace: Namespace, v4: Ipv4Addr, v6: Ipv6Addr) -> Self {
         Self {
             name: name.to_owned(),
             namespace: Arc::new(namespace),
-            link,
+            v4,
+            v6,
         }
     }
 
@@ -37,24 +38,17 @@ impl Host {
         &self.name
     }
 
-    /// The balancer itself answers with its address toward the client.
+    /// Of the balancer and of routers, which have several: the one toward the client, or toward the host
+    /// that the router is for.
     #[must_use]
     pub fn v4(&self) -> Ipv4Addr {
-        if self.name == "balancer" {
-            self.link.balancer4
-        } else {
-            self.link.host4
-        }
+        self.v4
     }
 
     /// See [`Self::v4`].
     #[must_use]
     pub fn v6(&self) -> Ipv6Addr {
-        if self.name == "balancer" {
-            self.link.balancer6
-        } else {
-            self.link.host6
-        }
+        self.v6
     }
 
     /// Runs `work` on a thread inside this host and waits for it. Sockets and programs made there
@@ -84,6 +78,17 @@ impl Host {
     /// Sets a kernel parameter; `key` is its path below `/proc/sys/net`.
     pub fn set(&self, key: &str, value: &str) {
         self.namespace.set(key, value);
+    }
+
+    /// A counter of this host's kernel by the name that `nstat` has for it, such as `IpFragFails`.
+    #[must_use]
+    pub fn kernel_count(&self, name: &str) -> u64 {
+        let said = self.must_run(&["nstat", "--ignore", "--noupdate", "--zeros", name]);
+        let count = said.lines().find_map(|line| {
+            let mut words = line.split_whitespace();
+            (words.next() == Some(name)).then(|| words.next()?.parse().ok())?
+        });
+        count.unwrap_or_else(|| panic!("nstat knows no {name}: {said}"))
     }
 
     /// One request on a connection of its own.

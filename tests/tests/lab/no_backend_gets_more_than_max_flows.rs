@@ -52,10 +52,8 @@ fn with_any_scheduler() {
                 lab.client().get(url).is_ok()
             });
         }
-        let refusals = (divvy.status()["reasons"].as_array().into_iter().flatten())
-            .find(|entry| entry["reason"] == "backends_full")
-            .and_then(|entry| entry["count"].as_u64());
-        assert!(refusals.is_some_and(|count| count >= 2), "{refusals:?}");
+        let refusals = divvy.reason("backends_full");
+        assert!(refusals >= 2, "{refusals}");
     }
 }
 
