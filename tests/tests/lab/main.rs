@@ -20,6 +20,7 @@ mod bad_input_is_named;
 mod dead_backends_get_nobody;
 mod dns_is_answered;
 mod each_mode_carries;
+mod every_mode_passes_a_narrow_hop;
 mod far_ends_are_strict;
 mod far_ends_take_tunnels;
 mod generic_mode_works_and_is_reported;
