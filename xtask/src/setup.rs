@@ -26,10 +26,19 @@ pub(crate) enum Need {
 
 /// Programs of the lab: program, Debian package, purpose. nginx is not among them: see
 /// [`has_nginx`].
-const LAB_PROGRAMS: [(&str, &str, &str); 7] = [
-    ("ip", "iproute2", "namespaces and links of the lab"),
+const LAB_PROGRAMS: [(&str, &str, &str); 8] = [
+    (
+        "ip",
+        "iproute2",
+        "namespaces, links and counters of the lab",
+    ),
     ("ethtool", "ethtool", "offloads of the lab's links"),
     ("curl", "curl", "a client in the lab"),
+    (
+        "traceroute",
+        "traceroute",
+        "a client in the lab that looks for hops",
+    ),
     ("wrk", "wrk", "a client in the lab, under load"),
     ("iperf3", "iperf3", "long streams in the lab"),
     ("dnsmasq", "dnsmasq-base", "a DNS server in the lab"),
