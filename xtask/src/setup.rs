@@ -26,7 +26,7 @@ pub(crate) enum Need {
 
 /// Programs of the lab: program, Debian package, purpose. nginx is not among them: see
 /// [`has_nginx`].
-const LAB_PROGRAMS: [(&str, &str, &str); 8] = [
+const LAB_PROGRAMS: [(&str, &str, &str); 9] = [
     (
         "ip",
         "iproute2",
@@ -34,6 +34,7 @@ const LAB_PROGRAMS: [(&str, &str, &str); 8] = [
     ),
     ("ethtool", "ethtool", "offloads of the lab's links"),
     ("curl", "curl", "a client in the lab"),
+    ("ping", "iputils-ping", "echo requests in the lab"),
     (
         "traceroute",
         "traceroute",

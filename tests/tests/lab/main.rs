@@ -13,6 +13,7 @@ mod a_hostile_file_is_refused;
 mod a_mode_that_cannot_work_is_reported;
 mod a_refused_file_changes_nothing;
 mod a_traceroute_shows_the_way;
+mod a_vip_answers_ping;
 mod a_vip_may_be_many_ports;
 mod an_interface_that_refuses_is_explained;
 mod backends_may_move;
