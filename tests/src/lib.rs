@@ -11,3 +11,16 @@ pub mod linked;
 pub mod model;
 pub mod packet;
 pub mod rig;
+
+use std::{env, fmt::Debug, str::FromStr};
+
+/// A number that whoever runs the tests may set by an environment variable. Panics when it is set to
+/// something else.
+pub fn number_from_env<T: FromStr<Err: Debug>>(name: &str, default: T) -> T {
+    match env::var(name) {
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|error| panic!("{name} is no such number: {text} ({error:?})")),
+        Err(_) => default,
+    }
+}

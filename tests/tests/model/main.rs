@@ -1,10 +1,13 @@
 //! The program and the reference model go through the same events and must agree after each. Needs root;
 //! touches no interface. `DIVVY_MODEL_SEED` and `DIVVY_MODEL_EVENTS` ask for other ones (docs/testing.md).
 
-use std::{env, io::Write as _};
+use std::io::Write as _;
 
 use lb_common::reason::Reason;
-use lb_tests::model::{Rigs, State, Tally};
+use lb_tests::{
+    model::{Rigs, State, Tally},
+    number_from_env,
+};
 
 /// Of the run that is always the same.
 const SEED: u64 = 4;
@@ -12,14 +15,8 @@ const EVENTS: u64 = 100_000;
 
 #[test]
 fn program_and_model_agree() {
-    let number = |name, default| match env::var(name) {
-        Ok(text) => text
-            .parse()
-            .unwrap_or_else(|_| panic!("{name} is no number: {text}")),
-        Err(_) => default,
-    };
-    let seed = number("DIVVY_MODEL_SEED", SEED);
-    let events = number("DIVVY_MODEL_EVENTS", EVENTS);
+    let seed = number_from_env("DIVVY_MODEL_SEED", SEED);
+    let events = number_from_env("DIVVY_MODEL_EVENTS", EVENTS);
     let tally = Rigs::default()
         .run(seed, events)
         .unwrap_or_else(|story| panic!("{story}"));
