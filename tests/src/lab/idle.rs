@@ -1,5 +1,7 @@
 //! Connections that stay open and mostly say nothing.
 
+use std::{io, net::SocketAddr};
+
 use super::{
     host::Host,
     http::{Connection, Url},
@@ -43,6 +45,14 @@ impl IdleConnections {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.connections.is_empty()
+    }
+
+    /// The client's address and port of each.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let own = |(connection, _): &(Connection, String)| connection.socket().local_addr();
+        let addresses = self.connections.iter().map(own).collect::<io::Result<_>>();
+        addresses.expect("each was connected once, which names it")
     }
 
     /// How many of them go to this backend.

@@ -8,6 +8,7 @@ mod a_connection_may_close_any_way;
 mod a_drained_backend_keeps_its_flows_until_the_deadline;
 mod a_failed_start_leaves_nothing;
 mod a_flood_harms_no_live_connection;
+mod a_full_flow_table_harms_no_live_connection;
 mod a_host_that_lacks_something_is_named;
 mod a_hostile_file_is_refused;
 mod a_mode_that_cannot_work_is_reported;
