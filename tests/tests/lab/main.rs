@@ -13,6 +13,7 @@ mod a_host_that_lacks_something_is_named;
 mod a_hostile_file_is_refused;
 mod a_mode_that_cannot_work_is_reported;
 mod a_refused_file_changes_nothing;
+mod a_source_port_is_never_shared;
 mod a_traceroute_shows_the_way;
 mod a_vip_answers_ping;
 mod a_vip_may_be_many_ports;
