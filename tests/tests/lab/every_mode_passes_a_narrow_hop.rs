@@ -1,7 +1,7 @@
 //! On a path with a hop that carries 1,400 bytes, 10 MB come through unchanged, up and down, in every mode
 //! and by both families: whoever sends larger packets hears of it, the balancer with its tunnels as well.
 
-use lb_tests::lab::{Backend, Divvy, Host, Lab, NARROW_MTU, URL4, URL6, ten_megabytes};
+use lb_tests::lab::{Backend, Decap, Divvy, Host, Lab, NARROW_MTU, URL4, URL6, ten_megabytes};
 
 use crate::tunnel::GUE_PORT;
 
@@ -64,7 +64,7 @@ fn there_and_back(lab: &Lab, url: &str, name: &str) {
     let (up, down) = (format!("{url}uploads/{name}"), format!("{url}10mb"));
     let limits = ["--fail", "--silent", "--show-error", "--max-time", "20"];
     let told = ["--write-out", "%{num_connects} "];
-    let mut words = vec!["curl"];
+    let mut words = vec!["curl", "--fail-early"];
     words.extend(limits);
     words.extend(told);
     words.extend(["--upload-file", &file, &up, "--next"]);
@@ -115,23 +115,31 @@ fn counted(mode: &str, routers: &[Router]) -> Vec<&'static str> {
     reasons
 }
 
+const FAMILIES: [(&str, &str); 2] = [(URL4, "v4"), (URL6, "v6")];
+
+/// A lab whose backend is ready for the mode.
+fn lab(mode: &str, narrow: Narrow) -> (Lab, Decap) {
+    let mut lab = Lab::routed("narrow").backends(1);
+    if narrow != Narrow::Back {
+        lab = lab.client_behind_routers();
+    }
+    if narrow != Narrow::Front {
+        lab = lab.backends_behind_routers();
+    }
+    let lab = lab.start();
+    if !matches!(mode, "nat" | "route") {
+        lab.backends().iter().for_each(Backend::hold_vips);
+    }
+    let far_end = lab.backend("web-1").decapsulate(GUE_PORT);
+    (lab, far_end)
+}
+
 fn completes(mode: &str, places: &[Narrow]) {
     for &narrow in places {
-        let mut lab = Lab::routed("narrow").backends(1);
-        if narrow != Narrow::Back {
-            lab = lab.client_behind_routers();
-        }
-        if narrow != Narrow::Front {
-            lab = lab.backends_behind_routers();
-        }
-        let lab = lab.start();
-        if !matches!(mode, "nat" | "route") {
-            lab.backends().iter().for_each(Backend::hold_vips);
-        }
-        let _far_end = lab.backend("web-1").decapsulate(GUE_PORT);
+        let (lab, _far_end) = lab(mode, narrow);
         let divvy = lab.divvy(&lab.config().mode(mode));
         divvy.wait_for_all_up();
-        for (url, name) in [(URL4, "v4"), (URL6, "v6")] {
+        for (url, name) in FAMILIES {
             one_family(&lab, &divvy, mode, narrow, (url, name));
         }
     }
@@ -194,4 +202,39 @@ fn ipip() {
 #[test]
 fn gue() {
     completes("gue", &EACH);
+}
+
+/// The same where the narrow link is one of the balancer's own: it is the balancer that refuses what does not
+/// fit, and says so itself.
+#[test]
+fn beside_the_balancer() {
+    for (mode, narrow, host) in [
+        ("nat", Narrow::Front, "client"),
+        ("nat", Narrow::Back, "web-1"),
+        ("route", Narrow::Front, "client"),
+        ("route", Narrow::Back, "web-1"),
+        ("ipip", Narrow::Back, "web-1"),
+        ("gue", Narrow::Back, "web-1"),
+    ] {
+        let (lab, _far_end) = lab(mode, narrow);
+        let [near, far] = lab.routers(host);
+        for (end, interface, mtu) in [
+            (near, "eth1", 1_500),
+            (far, "eth0", 1_500),
+            (near, "eth0", NARROW_MTU),
+            (lab.balancer(), host, NARROW_MTU),
+        ] {
+            end.must_run(&["ip", "link", "set", interface, "mtu", &mtu.to_string()]);
+        }
+        let divvy = lab.divvy(&lab.config().mode(mode));
+        divvy.wait_for_all_up();
+        for (url, name) in FAMILIES {
+            println!("{mode}, {narrow:?}, {name}");
+            let before = (divvy.reason("packet_too_big"), refused(near, url));
+            there_and_back(&lab, url, name);
+            assert!(divvy.reason("packet_too_big") > before.0, "nobody was told");
+            assert!(refused(near, url) > before.1, "the router told nobody");
+            assert_eq!(divvy.reason("path_mtu"), 0);
+        }
+    }
 }
