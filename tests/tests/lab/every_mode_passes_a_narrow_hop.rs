@@ -30,28 +30,29 @@ enum Router {
     BeforeClient,
 }
 
+/// Instead of a mode: `nat` from one address family to the other.
+const ACROSS: &str = "nat between the families";
+
 /// Packets that the host was asked to forward and could not, for their length.
-fn refused(host: &Host, url: &str) -> u64 {
-    let name = if url == URL4 {
-        "IpFragFails"
-    } else {
-        "Ip6FragFails"
-    };
+fn refused(host: &Host, v4: bool) -> u64 {
+    let name = if v4 { "IpFragFails" } else { "Ip6FragFails" };
     host.kernel_count(name)
 }
 
 /// Of each router there is, how many packets it refused.
-fn refusals(lab: &Lab, narrow: Narrow, url: &str) -> Vec<(Router, u64)> {
+fn refusals(lab: &Lab, mode: &str, narrow: Narrow, url: &str) -> Vec<(Router, u64)> {
     let mut all = Vec::new();
+    let v4 = url == URL4;
+    let v4_behind = v4 != (mode == ACROSS);
     if narrow != Narrow::Back {
         let [near, far] = lab.routers("client");
-        all.push((Router::BeforeUs, refused(far, url)));
-        all.push((Router::BeforeClient, refused(near, url)));
+        all.push((Router::BeforeUs, refused(far, v4)));
+        all.push((Router::BeforeClient, refused(near, v4)));
     }
     if narrow != Narrow::Front {
         let [near, far] = lab.routers("web-1");
-        all.push((Router::BehindUs, refused(near, url)));
-        all.push((Router::BehindBackend, refused(far, url)));
+        all.push((Router::BehindUs, refused(near, v4_behind)));
+        all.push((Router::BehindBackend, refused(far, v4_behind)));
     }
     all
 }
@@ -79,8 +80,8 @@ fn there_and_back(lab: &Lab, url: &str, name: &str) {
     assert!(came == ten_megabytes(), "{name}: it came down changed");
 }
 
-/// Who refuses what, in this mode, where the narrow link is here.
-fn expected(mode: &str, narrow: Narrow) -> Vec<Router> {
+/// Who refuses what, in this mode, where the narrow link is here and the client asks this address.
+fn expected(mode: &str, narrow: Narrow, url: &str) -> Vec<Router> {
     let wrapped = matches!(mode, "ipip" | "gue");
     match narrow {
         Narrow::Front => vec![Router::BeforeUs, Router::BeforeClient],
@@ -88,6 +89,17 @@ fn expected(mode: &str, narrow: Narrow) -> Vec<Router> {
         // What fits the first hop is too long for the second only once it is wrapped.
         Narrow::Both if wrapped => {
             vec![Router::BeforeUs, Router::BehindUs, Router::BehindBackend]
+        }
+        // So is what becomes IPv6.
+        Narrow::Both if mode == ACROSS && url == URL4 => {
+            vec![Router::BeforeUs, Router::BehindUs, Router::BehindBackend]
+        }
+        Narrow::Both if mode == ACROSS => {
+            vec![
+                Router::BeforeUs,
+                Router::BehindBackend,
+                Router::BeforeClient,
+            ]
         }
         Narrow::Both => vec![Router::BeforeUs, Router::BehindBackend],
     }
@@ -127,7 +139,7 @@ fn lab(mode: &str, narrow: Narrow) -> (Lab, Decap) {
         lab = lab.backends_behind_routers();
     }
     let lab = lab.start();
-    if !matches!(mode, "nat" | "route") {
+    if !matches!(mode, "nat" | "route" | ACROSS) {
         lab.backends().iter().for_each(Backend::hold_vips);
     }
     let far_end = lab.backend("web-1").decapsulate(GUE_PORT);
@@ -137,7 +149,11 @@ fn lab(mode: &str, narrow: Narrow) -> (Lab, Decap) {
 fn completes(mode: &str, places: &[Narrow]) {
     for &narrow in places {
         let (lab, _far_end) = lab(mode, narrow);
-        let divvy = lab.divvy(&lab.config().mode(mode));
+        let config = match mode {
+            ACROSS => lab.config().crossed(),
+            mode => lab.config().mode(mode),
+        };
+        let divvy = lab.divvy(&config);
         divvy.wait_for_all_up();
         for (url, name) in FAMILIES {
             one_family(&lab, &divvy, mode, narrow, (url, name));
@@ -150,10 +166,12 @@ fn one_family(lab: &Lab, divvy: &Divvy, mode: &str, narrow: Narrow, (url, name):
     let counts = || COUNTED.map(|reason| divvy.reason(reason));
     let at = format!("{mode}, {narrow:?}, {name}");
     println!("{at}");
-    let (before, refused_before) = (counts(), refusals(lab, narrow, url));
+    let (before, refused_before) = (counts(), refusals(lab, mode, narrow, url));
     there_and_back(lab, url, name);
 
-    let refused = refusals(lab, narrow, url).into_iter().zip(refused_before);
+    let refused = refusals(lab, mode, narrow, url)
+        .into_iter()
+        .zip(refused_before);
     let refused: Vec<(Router, u64)> = refused
         .map(|((router, now), (_, before))| (router, now - before))
         .collect();
@@ -161,7 +179,7 @@ fn one_family(lab: &Lab, divvy: &Divvy, mode: &str, narrow: Narrow, (url, name):
         .filter(|(_, count)| *count > 0)
         .map(|(router, _)| *router)
         .collect();
-    let mut due = expected(mode, narrow);
+    let mut due = expected(mode, narrow, url);
     due.sort_by_key(|router| refused.iter().position(|(other, _)| other == router));
     assert_eq!(
         who, due,
@@ -181,6 +199,11 @@ fn one_family(lab: &Lab, divvy: &Divvy, mode: &str, narrow: Narrow, (url, name):
 #[test]
 fn nat() {
     completes("nat", &EACH);
+}
+
+#[test]
+fn nat_between_the_families() {
+    completes(ACROSS, &EACH);
 }
 
 #[test]
@@ -226,10 +249,13 @@ fn completes_beside(mode: &str, places: &[Narrow]) {
         divvy.wait_for_all_up();
         for (url, name) in FAMILIES {
             println!("{mode}, {narrow:?}, {name}");
-            let before = (divvy.reason("packet_too_big"), refused(near, url));
+            let before = (divvy.reason("packet_too_big"), refused(near, url == URL4));
             there_and_back(&lab, url, name);
             assert!(divvy.reason("packet_too_big") > before.0, "nobody was told");
-            assert!(refused(near, url) > before.1, "the router told nobody");
+            assert!(
+                refused(near, url == URL4) > before.1,
+                "the router told nobody"
+            );
             assert_eq!(divvy.reason("path_mtu"), 0);
         }
     }
