@@ -3,7 +3,7 @@
 use aya_ebpf::{bindings::xdp_action, helpers::bpf_redirect, programs::XdpContext};
 use lb_common::{
     backend::Backend,
-    flow::Flow,
+    flow::{Flow, side},
     reason::Reason,
     service::{Settings, mode, setting},
 };
@@ -14,7 +14,7 @@ use crate::{
     mtu::{self, Way, how},
     packet::{Ethernet, IpHeader as _, Segment, Transport, copy_mac, view},
     rewrite::Readdress,
-    tunnel,
+    stats, tunnel,
 };
 
 /// Toward a backend, by the next hop that the daemon keeps. Where that is unknown the rewritten
@@ -58,7 +58,8 @@ pub fn can_go<F: Family, T: Transport>(
     Ok(())
 }
 
-/// Toward a backend that answers its clients itself: as it is, or wrapped. `key_hash` is the flow's.
+/// Toward a backend that answers its clients itself: as it is, or wrapped. Only what fits a tunnel counts as
+/// the backend's. `key_hash` is the flow's.
 #[inline(always)]
 pub fn past_us<F: Readdress, T: Transport>(
     ctx: &XdpContext,
@@ -70,9 +71,10 @@ pub fn past_us<F: Readdress, T: Transport>(
         address(segment.ethernet, &backend.peer_mac, &backend.local_mac);
     } else {
         tunnel::wrap(ctx, (backend_idx, backend), key_hash)?;
-        if backend.ifindex == 0 {
-            return Err(Reason::NextHopUnknown);
-        }
+    }
+    stats::packet(backend_idx, side::CLIENT, segment.frame_length);
+    if backend.ifindex == 0 {
+        return Err(Reason::NextHopUnknown);
     }
     let settings = maps::SETTINGS.get(0).ok_or(Reason::TableError)?;
     Ok(out_of(ctx, settings, backend.ifindex))

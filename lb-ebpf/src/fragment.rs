@@ -110,7 +110,6 @@ pub fn later<F: Readdress + Table>(ctx: &XdpContext) -> Result<u32, Reason> {
     if found.is_one_way() {
         forward::can_go(ctx, settings, &segment, backend)?;
         flow::seen(key, &mut found, now_ns);
-        stats::packet(backend_idx, side::CLIENT, segment.frame_length);
         return forward::past_us(ctx, &mut segment, (backend_idx, backend), key_hash);
     }
     if segment.ip.hop_limit() <= 1 {

@@ -213,7 +213,6 @@ fn new_one_way<F: Readdress + Table, T: Life>(
             Ok(())
         })
         .inspect_err(|_| choice.give_back(opens))?;
-    stats::packet(choice.backend_idx, side::CLIENT, segment.frame_length);
     let backend = (choice.backend_idx, choice.backend);
     forward::past_us(ctx, &mut segment, backend, choice.hash)
 }
@@ -352,7 +351,6 @@ fn follow_one_way<F: Readdress + Table, T: Life>(
         return Ok(UNKNOWN);
     }
     flow::seen(key, &mut found, now_ns);
-    stats::packet(backend_idx, side::CLIENT, segment.frame_length);
     forward::past_us(ctx, segment, (backend_idx, backend), found.key_hash)
 }
 

@@ -60,11 +60,13 @@ fn in_a_tunnel_the_client_learns_what_fits_inside() {
         let room = tunnels::MTU - pipe.overhead();
         let exact = sized(scene.ack(scene.client), client, room);
         wraps(scene, pipe, exact, &[]);
+        let received = scene.rig.stats(0);
         for bytes in [room + 1, room + 2, room + 3, room + 4, room + 1_000] {
             let packet = sized(scene.ack(scene.client), client, bytes);
             is_told(scene, &packet, room);
             is_told(scene, &packet.padded_by(5), room);
         }
+        assert_eq!(scene.rig.stats(0), received, "the backend got none of them");
         // What may be fragmented gets no exception.
         let packet = sized(scene.ack(scene.client), client, room + 1);
         is_told(scene, &packet.dont_fragment(false), room);
