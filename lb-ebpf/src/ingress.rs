@@ -61,10 +61,12 @@ fn over<F: Translate + Across>(ctx: &XdpContext) -> Result<u32, Reason> {
         }
         done = icmp::way::<F>(ctx);
     }
+    if done == Err(Reason::SourceRouted) {
+        done = Err(fragment::refuse_source_route::<F>(ctx));
+    }
     match done {
         Err(Reason::LaterFragment) => fragment::later::<F>(ctx),
         Err(Reason::Truncated) => Err(sanity::malformed::<F>(ctx)),
-        Err(Reason::SourceRouted) => Err(fragment::refuse_source_route::<F>(ctx)),
         done => done,
     }
 }

@@ -83,6 +83,10 @@ fn ipv4_options_may_be_cut_at_any_byte() {
     let syn = scene.syn(scene.client).ip_options(10);
     let ports = plain(&scene) + 40;
     cut_everywhere(&mut scene, &syn, ports);
+    // A source route is no way around that.
+    let route = [&[1; 32][..], &[131, 7, 8, 10, 0, 0, 99]].concat();
+    let routed = scene.syn(scene.client).ip_option_bytes(&route);
+    cut_everywhere(&mut scene, &routed.payload(b"data"), ports);
 }
 
 #[test]
