@@ -1,9 +1,6 @@
 //! What a frame holds, by the RFCs: a parser that shares nothing with the XDP program.
 
-use super::{
-    end::{End, Ways},
-    rules::RULES,
-};
+use super::end::{End, Ways};
 use crate::packet::{ETHERNET_LEN, ethertype, protocol};
 
 /// Extension headers behind which a transport is still looked for.
@@ -131,6 +128,29 @@ pub fn rough(frame: &[u8]) -> Option<(u8, Ways)> {
     })
 }
 
+/// The destination of a packet whose IPv4 header says that it is shorter than one can be, and which is no
+/// later fragment.
+#[must_use]
+pub fn too_short(frame: &[u8]) -> Option<End> {
+    let header = frame.get(ETHERNET_LEN..ETHERNET_LEN + 20)?;
+    let short = be16(frame, 12) == ethertype::IPV4
+        && header[0] >> 4 == 4
+        && header[0] & 15 < 5
+        && be16(header, 6) & 0x1fff == 0;
+    short.then(|| End::read(&header[16..20], 0))
+}
+
+/// The packet begins a datagram that comes in several, whatever its lengths say.
+#[must_use]
+pub fn is_first_fragment(frame: &[u8]) -> bool {
+    match be16(frame, 12) {
+        ethertype::IPV4 => frame
+            .get(ETHERNET_LEN..ETHERNET_LEN + 20)
+            .is_some_and(|header| header[0] & 15 >= 5 && be16(header, 6) & 0x3fff == 0x2000),
+        _ => matches!(ipv6_headers(frame, ETHERNET_LEN), Ok((ip, false)) if ip.fragment),
+    }
+}
+
 /// Which protocol follows the extension headers of the IPv6 packet that begins there, and where.
 #[must_use]
 pub fn behind_extensions(frame: &[u8], start: usize) -> Option<(u8, usize)> {
@@ -187,9 +207,17 @@ pub fn ipv4(frame: &[u8], start: usize) -> Content {
 /// An IPv6 packet that begins there.
 #[must_use]
 pub fn ipv6(frame: &[u8], start: usize) -> Content {
+    match ipv6_headers(frame, start) {
+        Ok((ip, later)) => body(frame, ip, later),
+        Err(content) => content,
+    }
+}
+
+/// The headers of such a packet, and whether it is a later fragment.
+fn ipv6_headers(frame: &[u8], start: usize) -> Result<(Ip, bool), Content> {
     let header = &frame[start.min(frame.len())..];
     if header.len() < 40 || header[0] >> 4 != 6 {
-        return Content::Broken;
+        return Err(Content::Broken);
     }
     let mut ip = Ip {
         start,
@@ -213,14 +241,15 @@ pub fn ipv6(frame: &[u8], start: usize) -> Content {
             break;
         }
         let Some(extension) = frame.get(ip.body..ip.body + 4) else {
-            return Content::Broken;
+            return Err(Content::Broken);
         };
         if is_routing && extension[3] != 0 {
-            return Content::NoPorts(ip);
+            return Err(Content::NoPorts(ip));
         }
         let length = if is_fragment {
             later = be16(extension, 2) & 0xfff8 != 0;
-            ip.fragment = true;
+            // One that is all of its datagram is none (RFC 6946).
+            ip.fragment |= be16(extension, 2) & 0xfff9 != 0;
             if let Some(fragment) = frame.get(ip.body..ip.body + 8) {
                 ip.identification = be32(fragment, 4);
             }
@@ -231,7 +260,7 @@ pub fn ipv6(frame: &[u8], start: usize) -> Content {
         ip.protocol = extension[0];
         ip.body += length;
     }
-    body(frame, ip, later)
+    Ok((ip, later))
 }
 
 fn body(frame: &[u8], ip: Ip, later: bool) -> Content {
@@ -254,8 +283,8 @@ fn body(frame: &[u8], ip: Ip, later: bool) -> Content {
         usize::from(be16(bytes, 4))
     };
     // A first fragment of UDP tells how long the whole datagram is.
-    let part = ip.fragment && ip.protocol == protocol::UDP && RULES.fragments;
-    if announced < header || announced > length && !part {
+    let part = ip.fragment && ip.protocol == protocol::UDP;
+    if announced < header || length < header || announced > length && !part {
         return Content::Broken;
     }
     let tcp = ip.protocol == protocol::TCP;

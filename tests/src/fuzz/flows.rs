@@ -89,6 +89,8 @@ pub struct Datagram {
 pub struct Flows {
     forth: HashMap<Key, Flow, BuildHasherDefault<Quick>>,
     back: HashMap<Key, Back, BuildHasherDefault<Quick>>,
+    /// By the end of a tunnel, the last word about the way there: the source that it was for, and the MTU.
+    pub paths: HashMap<End, (End, usize), BuildHasherDefault<Quick>>,
     /// By the datagram, what its first fragment was.
     firsts: HashMap<Datagram, Key, BuildHasherDefault<Quick>>,
 }
@@ -98,6 +100,7 @@ impl Flows {
         self.forth.clear();
         self.back.clear();
         self.firsts.clear();
+        self.paths.clear();
     }
 
     #[must_use]

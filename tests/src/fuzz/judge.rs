@@ -9,10 +9,13 @@ mod error;
 mod forth;
 mod fragment;
 mod kept;
+mod path;
 mod tags;
 mod translated;
 mod tunnel;
 mod unsound;
+mod why;
+mod why_icmp;
 
 use super::{
     dissect::{self, Content, Segment},
@@ -20,7 +23,7 @@ use super::{
     flows::Flows,
     frame::Frame,
     plan::Service,
-    rules::RULES,
+    reasons::Reasons,
     world::World,
 };
 use crate::{packet::protocol, rig::Verdict};
@@ -45,6 +48,16 @@ pub enum Fate {
     ErrorSent {
         resolved: bool,
     },
+}
+
+/// What became of a packet that is all right.
+#[derive(Clone, Copy, Debug)]
+pub struct Judged {
+    pub fate: Fate,
+    /// Bytes of it that count.
+    pub bytes: usize,
+    /// Of these one may have been counted; of those that are no events one must, if there is any.
+    pub reasons: Reasons,
 }
 
 /// A packet without tags, and what came out, without them as well.
@@ -86,18 +99,14 @@ impl Judge {
         self.lost = None;
     }
 
-    /// Returns what became of the packet, and how many bytes of it count.
+    /// Says what became of the packet.
     ///
     /// # Errors
     /// When something is wrong with what came out.
-    pub fn packet(&mut self, case: &Case<'_>) -> Result<(Fate, usize), Fault> {
-        let tags = if RULES.tags {
-            tags::length(case.sent)
-        } else {
-            0
-        };
+    pub fn packet(&mut self, case: &Case<'_>) -> Result<Judged, Fault> {
+        let tags = tags::length(case.sent);
         if tags == 0 {
-            return Ok((self.bare_packet(case)?, case.sent.len()));
+            return self.bare_packet(case);
         }
         let [mut sent, mut out] = std::mem::take(&mut self.bare);
         tags::strip(&mut sent, case.sent, tags);
@@ -111,17 +120,16 @@ impl Judge {
             verdict: case.verdict,
             out: out.bytes(),
         };
-        let fate = if kept || case.verdict == Verdict::Drop {
+        let judged = if kept || case.verdict == Verdict::Drop {
             self.bare_packet(&bare)
         } else {
             Err("a tag was lost".to_owned())
         };
-        let len = sent.len();
         self.bare = [sent, out];
-        Ok((fate?, len))
+        judged
     }
 
-    fn bare_packet(&mut self, case: &Case<'_>) -> Result<Fate, Fault> {
+    fn bare_packet(&mut self, case: &Case<'_>) -> Result<Judged, Fault> {
         let content = dissect::frame(case.sent);
         let fate = match case.verdict {
             Verdict::Aborted => Err("the program gave up".to_owned()),
@@ -129,36 +137,33 @@ impl Judge {
             Verdict::Pass if case.out == case.sent => self.passed(case, &content),
             Verdict::Pass | Verdict::Tx | Verdict::Redirect => self.sent_on(case, &content),
         }?;
-        if RULES.fragments {
-            self.watch_fragments(&content);
-        }
+        let reasons = self.why(case, &content, fate)?;
+        self.watch_fragments(&content);
         if let Content::Segment(segment) = &content {
             self.watch(case, segment, fate);
         }
-        Ok(fate)
+        Ok(Judged {
+            fate,
+            bytes: case.sent.len(),
+            reasons,
+        })
     }
 
     /// Something came out that is not what went in.
     fn sent_on(&mut self, case: &Case<'_>, content: &Content) -> Result<Fate, Fault> {
         let segment = match content {
             Content::Segment(segment) => segment,
-            Content::Later(ip) if RULES.fragments => return self.fragment_sent_on(case, ip),
-            Content::NoPorts(ip)
-                if RULES.icmp && matches!(ip.protocol, protocol::ICMP | protocol::ICMPV6) =>
-            {
+            Content::Later(ip) => return self.fragment_sent_on(case, ip),
+            Content::NoPorts(ip) if matches!(ip.protocol, protocol::ICMP | protocol::ICMPV6) => {
                 return self.icmp_sent_on(case, ip);
             }
             _ => return Err(format!("what is no whole segment was sent on: {content:?}")),
         };
+        let wrong = unsound::of_any(case, segment);
         claim!(
-            RULES.fragments || !segment.ip.fragment,
-            "a fragment was sent on"
+            wrong.is_empty(),
+            "what is unsound was sent on or answered: {wrong:?}"
         );
-        if RULES.unsound
-            && let Some(what) = unsound::of_any(case, segment)
-        {
-            return Err(format!("what is unsound was sent on or answered: {what}"));
-        }
         if answer::is_error(case, &segment.ip) {
             return self.told(case, segment);
         }

@@ -8,6 +8,7 @@ use lb_common::{
 
 use super::{
     judge::{Fate, Fault},
+    reasons::Reasons,
     world::World,
 };
 
@@ -25,6 +26,8 @@ pub struct Ledger {
     answered: u64,
     unresolved: u64,
     errors: u64,
+    /// How often each reason must have been counted, and how often it may have been.
+    bounds: Vec<[u64; 2]>,
     accounts: Vec<Account>,
     /// Counted since the beginning of the run, by reason.
     pub totals: Vec<u64>,
@@ -44,14 +47,20 @@ impl Ledger {
             });
         }
         self.totals.resize(Reason::ALL.len(), 0);
+        self.bounds.clear();
+        self.bounds.resize(Reason::ALL.len(), [0; 2]);
         (self.passed, self.dropped, self.answered) = (0, 0, 0);
         (self.unresolved, self.errors) = (0, 0);
         self.full = 0;
     }
 
-    /// Notes what became of a packet of this length.
-    pub fn note(&mut self, fate: Fate, len: usize) {
+    /// Notes what became of a packet of this length, and the reasons that are right for it.
+    pub fn note(&mut self, fate: Fate, len: usize, reasons: Reasons) {
         let bytes = len as u64;
+        for (reason, [least, most]) in Reason::ALL.iter().zip(&mut self.bounds) {
+            *least += u64::from(reasons.is_only(*reason));
+            *most += u64::from(reasons.has(*reason));
+        }
         match fate {
             Fate::Passed => self.passed += 1,
             Fate::Dropped => self.dropped += 1,
@@ -125,6 +134,18 @@ impl Ledger {
         }
         (self.passed, self.dropped, self.answered) = (0, 0, 0);
         (self.unresolved, self.errors) = (0, 0);
+        for (reason, [least, most]) in Reason::ALL.iter().zip(&mut self.bounds) {
+            let found = counted.iter().find(|(counted, _)| counted == reason);
+            let found = found.map_or(0, |(_, count)| *count);
+            let right = (*least..=*most).contains(&found) || reason.kind() == Kind::Event;
+            if !right {
+                result = Err(format!(
+                    "{} was counted {found} times, not {least} to {most}: {counted:?}",
+                    reason.name()
+                ));
+            }
+            [*least, *most] = [0; 2];
+        }
         for (account, backend) in self.accounts.iter_mut().zip(&world.backends) {
             let now = world.rig.stats(backend.idx);
             let before = account.before;

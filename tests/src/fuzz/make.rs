@@ -124,7 +124,8 @@ impl Maker {
                 let session = &self.sessions[at];
                 stray::error(frame, &mut self.quote, random, world, session, flows)
             }
-            150..160 => stray::noise(frame, random),
+            150..158 => stray::noise(frame, random),
+            158..160 => stray::narrow(frame, &mut self.quote, random, world),
             _ => return self.fresh(frame, world, flows, at),
         };
         let mutations = if dice >= 60 && random.once_in(2) {

@@ -211,6 +211,17 @@ pub fn snat(v6: bool, n: u16) -> End {
     host(v6, [10, 0, 0], 0x5, 5 + n, 0)
 }
 
+/// One of the sources of outer packets.
+#[must_use]
+pub fn tunnel_source(v6: bool, n: u8) -> End {
+    let address: IpAddr = if v6 {
+        Ipv6Addr::new(0x2001, 0xdb8, 7, 0x4500, 0, 0, 0, n.into()).into()
+    } else {
+        Ipv4Addr::new(192, 0, 2, 64 + n % 64).into()
+    };
+    End::new(address, 0)
+}
+
 /// This host where packets come in.
 #[must_use]
 pub fn own(v6: bool) -> End {

@@ -3,7 +3,7 @@
 use super::{
     finding::Finding,
     frame::{Frame, ROOM},
-    judge::{Case, Fate, Fault, Judge},
+    judge::{Case, Fate, Fault, Judge, Judged},
     ledger::Ledger,
     make::{Made, Maker},
     random::Random,
@@ -131,8 +131,12 @@ impl Bench {
             verdict,
             out: &self.out[..len],
         };
-        let (fate, bytes) = self.judge.packet(&case)?;
-        self.ledger.note(fate, bytes);
+        let Judged {
+            fate,
+            bytes,
+            reasons,
+        } = self.judge.packet(&case)?;
+        self.ledger.note(fate, bytes, reasons);
         Ok((verdict, fate))
     }
 

@@ -11,11 +11,13 @@ use lb_common::{
     affinity::{Client, Remembered},
     fragment::{Datagram, First},
     names,
+    path::Path,
 };
 
 use super::{
     Clock, Entry, Rig, Table,
     entry::{Family, by_family},
+    paths::PATH_MTUS,
 };
 
 /// An entry of a flow table, with its key.
@@ -72,6 +74,7 @@ impl Rig {
             .forget::<Client<V6>, Remembered>(names::AFFINITY6);
         self.loaded.forget::<Datagram<V4>, First>(names::FRAGMENTS4);
         self.loaded.forget::<Datagram<V6>, First>(names::FRAGMENTS6);
+        self.loaded.forget::<V6, Path>(PATH_MTUS);
     }
 
     /// Sweeps the whole table of one family.

@@ -1,15 +1,16 @@
 //! Answers to segments: resets (RFC 9293, section 3.10.7.1), and errors that tell why a segment could not
 //! go on (RFC 792, RFC 1191, RFC 4443).
 
-use super::{Case, Fate, Fault, Judge, bytes, claim, forth, unsound};
+use lb_common::service::mode;
+
+use super::{Case, Fate, Fault, Judge, bytes, claim, forth, path, unsound};
 use crate::{
     fuzz::{
         dissect::{self, Content, Ip, Segment, be16, be32},
         end::{End, Ways},
         frame::Frame,
-        rules::RULES,
         sum::Sum,
-        world::Backend,
+        world::MTU,
     },
     packet::{ETHERNET_LEN, flag::*, protocol},
 };
@@ -28,8 +29,7 @@ pub(super) fn is_error(case: &Case<'_>, ip: &Ip) -> bool {
             }
             && out.destination == ip.source
     };
-    RULES.own_errors
-        && matches!(dissect::frame(case.out), Content::NoPorts(out) if is_message(&out))
+    matches!(dissect::frame(case.out), Content::NoPorts(out) if is_message(&out))
 }
 
 /// What came out goes back to who sent the segment.
@@ -48,10 +48,10 @@ impl Judge {
             "what is not ours was answered: {:?}",
             segment.ways
         );
+        somebody(&segment.ways)?;
         forth::leaves_by(case, true)?;
         reset(&mut self.expected, case, segment)?;
         bytes::same(&self.expected, case.out)?;
-        self.may_be_refused(case, segment)?;
         Ok(Fate::Answered)
     }
 
@@ -62,30 +62,48 @@ impl Judge {
             "who sent what is not ours was told something: {:?}",
             segment.ways
         );
-        claim!(
-            !unsound::is_nobody(&segment.ways.source),
-            "nobody was told something"
-        );
+        somebody(&segment.ways)?;
         forth::leaves_by(case, true)?;
-        error(&mut self.expected, case, segment)?;
+        let mtus = self.mtus(case, segment);
+        let back = self.flows.back(&(segment.ip.protocol, segment.ways));
+        let past_us = back.is_some() && self.mode(case, segment) == Some(mode::ROUTE);
+        error(&mut self.expected, case, segment, &mtus, past_us)?;
         bytes::same(&self.expected, case.out)?;
         Ok(Fate::Answered)
     }
 
-    /// A SYN for a service all of whose backends are up, and have no limit, is welcome.
-    fn may_be_refused(&self, case: &Case<'_>, segment: &Segment) -> Result<(), Fault> {
-        let Some(service) = self.service(case, segment) else {
-            return Ok(());
-        };
-        let opens = segment.flags & (SYN | ACK | RST | FIN) == SYN;
-        let backends = case.world.backends_of(service.idx);
-        let all_up = backends.iter().all(Backend::takes_flows);
-        claim!(
-            !(all_up && service.max_flows == 0 && (opens || service.is_one_way())),
-            "a client was refused though all backends are up"
-        );
-        Ok(())
+    fn mode(&self, case: &Case<'_>, segment: &Segment) -> Option<u8> {
+        self.service_of_either(case, segment)
+            .map(|service| service.mode)
     }
+
+    /// Bytes that such a packet may have on its ways, as it arrives.
+    fn mtus(&self, case: &Case<'_>, segment: &Segment) -> Vec<usize> {
+        const DIFFERENCE: usize = 20;
+        let v6 = segment.ip.v6;
+        let least = if v6 { 1_280 } else { 68 };
+        let Some(service) = self.service_of_either(case, segment) else {
+            return Vec::new();
+        };
+        let ways = case.world.backends_of(service.idx).iter();
+        let ways = ways.map(|backend| match (service.is_tunnel(), service.crossed) {
+            (true, _) => self
+                .limit(service, backend)
+                .saturating_sub(path::overhead(service)),
+            (false, false) => MTU as usize,
+            // Which becomes one of the other family.
+            (false, true) if v6 => MTU as usize + DIFFERENCE,
+            (false, true) => MTU as usize - DIFFERENCE,
+        });
+        ways.map(|most| most.max(least)).collect()
+    }
+}
+
+/// Whoever is answered exists, and is not whom the packet was for.
+fn somebody(ways: &Ways) -> Result<(), Fault> {
+    let wrong = unsound::of_client(&ways.source, &ways.destination);
+    claim!(wrong.is_empty(), "nobody was answered: {wrong:?}");
+    Ok(())
 }
 
 /// Has `expected` hold the reset of a segment.
@@ -141,8 +159,14 @@ const fn most(v6: bool) -> usize {
     if v6 { 1_280 } else { 576 }
 }
 
-/// Has `expected` hold what its sender is told of a segment.
-fn error(expected: &mut Frame, case: &Case<'_>, segment: &Segment) -> Result<(), Fault> {
+/// Has `expected` hold what its sender is told of a segment: if it was too big, one of these MTUs.
+fn error(
+    expected: &mut Frame,
+    case: &Case<'_>,
+    segment: &Segment,
+    mtus: &[usize],
+    addressed_past_us: bool,
+) -> Result<(), Fault> {
     const HEADER: usize = 8;
     let (sent, out, ip) = (case.sent, case.out, &segment.ip);
     let body = ETHERNET_LEN + if ip.v6 { 40 } else { 20 };
@@ -161,23 +185,33 @@ fn error(expected: &mut Frame, case: &Case<'_>, segment: &Segment) -> Result<(),
         quote + 3 >= length.min(most(ip.v6) + ETHERNET_LEN - body - HEADER),
         "only {quote} bytes of {length} are quoted"
     );
+    let (at, octets) = if ip.v6 { (22, 16) } else { (26, 4) };
+    let source = End::read(&out[at..at + octets], 0);
     let (kind, code, rest) = (out[body], out[body + 1], be32(out, body + 4));
     let in_time = if ip.v6 { (3, 0) } else { (11, 0) };
     if (kind, code) == in_time {
         claim!(
-            ip.hops <= 1 && rest == 0,
+            ip.hops == 1 && rest == 0,
             "time exceeded with {} hops left",
             ip.hops
         );
+        is_own(case, &source)?;
     } else {
         claim!(
             (kind, code) == if ip.v6 { (2, 0) } else { (3, 4) },
             "a message of type {kind} and code {code}"
         );
-        claim!(
-            (rest as usize) < length && rest >= if ip.v6 { 1_280 } else { 68 },
-            "{length} bytes are too big for {rest}"
-        );
+        let mtu = rest as usize;
+        claim!(mtus.contains(&mtu), "told {mtu}, not one of {mtus:?}");
+        claim!(mtu < length, "{length} bytes are too big for {mtu}");
+        if addressed_past_us {
+            is_own(case, &source)?;
+        } else {
+            claim!(
+                source == ip.destination,
+                "an error came from {source:?}, not from whom the packet was for"
+            );
+        }
     }
     expected.clear();
     expected.ethernet(
@@ -199,7 +233,6 @@ fn error(expected: &mut Frame, case: &Case<'_>, segment: &Segment) -> Result<(),
         let sum = Sum::of(&out[ETHERNET_LEN..body]).remainder();
         claim!(sum == 0, "the header's sum is off by {sum:#06x}");
     }
-    let source = teller(case, ip)?;
     expected.push(source.octets());
     expected.push(ip.source.octets());
     expected.push(&[kind, code, out[body + 2], out[body + 3]]);
@@ -218,13 +251,11 @@ fn error(expected: &mut Frame, case: &Case<'_>, segment: &Segment) -> Result<(),
     Ok(())
 }
 
-/// Who tells: an address of ours.
-fn teller(case: &Case<'_>, ip: &Ip) -> Result<End, Fault> {
-    let (at, length) = if ip.v6 { (22, 16) } else { (26, 4) };
-    let source = End::read(&case.out[at..at + length], 0);
+/// Whoever tells is an address of ours.
+fn is_own(case: &Case<'_>, source: &End) -> Result<(), Fault> {
     claim!(
-        source == ip.destination || case.world.is_own(&source),
-        "an error came from {source:?}"
+        case.world.is_own(source),
+        "an error came from {source:?}, not from our own address"
     );
-    Ok(source)
+    Ok(())
 }

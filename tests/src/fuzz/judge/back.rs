@@ -19,8 +19,9 @@ impl Judge {
         back: &Back,
     ) -> Result<Fate, Fault> {
         let resolved = case.verdict != Verdict::Pass;
+        let crossed = back.client.source.v6 != segment.ip.v6;
         claim!(
-            resolved || forth::may_be_fragmented(case, segment),
+            resolved || forth::may_be_fragmented(case, &segment.ip, crossed),
             "a backend's packet was changed and passed"
         );
         claim!(

@@ -8,7 +8,7 @@ use crate::{
         frame::Frame,
         sum::Sum,
     },
-    packet::ETHERNET_LEN,
+    packet::{ETHERNET_LEN, protocol},
 };
 
 const HOPS: u8 = 64;
@@ -26,21 +26,44 @@ pub fn is_whole(case: &Case<'_>, ip: &Ip) -> bool {
     ip.end <= case.sent.len() && ip.body + HEADER <= ip.end
 }
 
+/// It is the ICMP of its family.
+pub const fn is_icmp(ip: &Ip) -> bool {
+    ip.protocol
+        == if ip.v6 {
+            protocol::ICMPV6
+        } else {
+            protocol::ICMP
+        }
+}
+
 /// An echo request.
 pub fn is_request(case: &Case<'_>, ip: &Ip) -> bool {
-    is_whole(case, ip) && case.sent[ip.body..ip.body + 2] == [kinds(ip.v6).0, 0]
+    is_icmp(ip) && is_whole(case, ip) && case.sent[ip.body..ip.body + 2] == [kinds(ip.v6).0, 0]
+}
+
+/// A message about a packet that it quotes.
+pub fn is_error(case: &Case<'_>, ip: &Ip) -> bool {
+    is_icmp(ip)
+        && is_whole(case, ip)
+        && match case.sent[ip.body] {
+            1..=4 if ip.v6 => true,
+            3 | 4 | 11 | 12 => !ip.v6,
+            _ => false,
+        }
 }
 
 impl Judge {
     /// ICMP was passed. An echo request that is all right is answered.
-    pub(super) fn icmp_passed(&self, case: &Case<'_>, ip: &Ip) -> Result<(), Fault> {
-        let is_icmp = ip.protocol == if ip.v6 { 58 } else { 1 };
-        if !is_icmp || !is_request(case, ip) || !case.world.is_vip_address(&ip.destination) {
+    pub(super) fn icmp_passed(&mut self, case: &Case<'_>, ip: &Ip) -> Result<(), Fault> {
+        self.hear(case, ip);
+        self.error_passed(case, ip);
+        if !is_request(case, ip) || !case.world.is_vip_address(&ip.destination) {
             return Ok(());
         }
         let sound = !ip.fragment
-            && unsound::of_ip(case, ip).is_none()
-            && unsound::of_client(&ip.source, &ip.destination).is_none();
+            && !unsound::chooses_its_way(case)
+            && unsound::of_ip(case, ip).is_empty()
+            && unsound::of_client(&ip.source, &ip.destination).is_empty();
         claim!(!sound, "an echo request for a vip was passed");
         Ok(())
     }
@@ -63,8 +86,7 @@ impl Judge {
             "an echo request for others was answered"
         );
         claim!(
-            case.sent[0] & 1 == 0
-                && (unsound::is_mapped(&ip.source) || !unsound::is_nobody(&ip.source)),
+            case.sent[0] & 1 == 0 && unsound::of_client(&ip.source, &ip.destination).is_empty(),
             "nobody was answered"
         );
         claim!(

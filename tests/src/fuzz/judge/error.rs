@@ -8,12 +8,13 @@ use super::{
     bytes::{self, Rewrite},
     claim,
     echo::{self, HEADER},
-    forth, tunnel,
+    forth, tunnel, unsound,
 };
 use crate::{
     fuzz::{
         dissect::{self, Ip, be16},
         end::{End, Ways},
+        flows::Stage,
         plan::Service,
         sum::Sum,
         world::{BACK, Backend},
@@ -26,25 +27,21 @@ use crate::{
 const LEAST: usize = 8;
 
 /// The packet that an error quotes.
-struct Quoted {
+pub(super) struct Quoted {
     start: usize,
     v6: bool,
     transport: usize,
     protocol: u8,
-    ways: Ways,
+    /// Bytes that it says it had.
+    length: usize,
+    pub(super) ways: Ways,
 }
 
 impl Quoted {
-    fn of(case: &Case<'_>, ip: &Ip) -> Option<Self> {
-        if !echo::is_whole(case, ip) {
+    pub(super) fn of(case: &Case<'_>, ip: &Ip) -> Option<Self> {
+        if !echo::is_error(case, ip) {
             return None;
         }
-        let kind = case.sent[ip.body];
-        let is_error = if ip.v6 {
-            matches!(kind, 1..=4)
-        } else {
-            matches!(kind, 3 | 4 | 11 | 12)
-        };
         let start = ip.body + HEADER;
         let message = &case.sent[..ip.end];
         let (protocol, transport) = if ip.v6 {
@@ -61,11 +58,16 @@ impl Quoted {
         let (source, length) = if ip.v6 { (8, 16) } else { (12, 4) };
         let end = |at, port| End::read(&message[start + at..][..length], port);
         let balanced = matches!(protocol, protocol::TCP | protocol::UDP);
-        (is_error && balanced).then(|| Self {
+        balanced.then(|| Self {
             start,
             v6: ip.v6,
             transport,
             protocol,
+            length: if ip.v6 {
+                40 + usize::from(be16(message, start + 4))
+            } else {
+                usize::from(be16(message, start + 2))
+            },
             ways: Ways {
                 source: end(source, be16(ports, 0)),
                 destination: end(source + length, be16(ports, 2)),
@@ -74,8 +76,18 @@ impl Quoted {
     }
 
     /// Protocol and ends of packets from who got it.
-    const fn key(&self) -> (u8, Ways) {
+    pub(super) const fn key(&self) -> (u8, Ways) {
         (self.protocol, self.ways.back())
+    }
+
+    /// It was as long as its own headers.
+    pub(super) const fn is_plausible(&self) -> bool {
+        let least = if self.protocol == protocol::TCP {
+            20
+        } else {
+            8
+        };
+        self.transport - self.start + least <= self.length
     }
 }
 
@@ -83,6 +95,32 @@ impl Judge {
     /// It quotes a packet that is for a vip or of a flow of ours.
     pub(super) fn is_about_ours(&self, case: &Case<'_>, ip: &Ip) -> bool {
         Quoted::of(case, ip).is_some_and(|quoted| self.is_ours(case, quoted.key()))
+    }
+
+    /// An error was passed. One about an established flow may not be.
+    pub(super) fn error_passed(&mut self, case: &Case<'_>, ip: &Ip) {
+        let Some(quoted) = Quoted::of(case, ip) else {
+            return;
+        };
+        let (protocol, ways) = quoted.key();
+        let back = self.flows.back(&(protocol, ways));
+        let client = back.map_or(ways, |back| back.client);
+        let Some(flow) = self.flows.forth(&(protocol, client)) else {
+            return;
+        };
+        let its_own = client == ways || flow.local.back() == ways;
+        let service = &case.world.services[flow.service_idx as usize];
+        let sound = !service.translates()
+            && ip.destination.same_host(&quoted.ways.source)
+            && quoted.is_plausible()
+            && !ip.fragment
+            && !unsound::chooses_its_way(case);
+        // Those between the families are dropped, or from an IPv4 backend the kernel's.
+        if its_own && sound && flow.stage == Stage::Established {
+            self.lost = Some(format!(
+                "an error about an established flow was passed: {client:?}"
+            ));
+        }
     }
 
     pub(super) fn error_sent_on(&mut self, case: &Case<'_>, ip: &Ip) -> Result<Fate, Fault> {
@@ -178,7 +216,8 @@ impl Judge {
             bytes::macs(&mut self.expected, Some((backend.mac, BACK)));
         } else {
             claim!(ip.hops > 1, "an error was sent on with no hop left");
-            tunnel::wrap(&mut self.expected, case, ip, service, backend)?;
+            let limit = self.limit(service, backend);
+            tunnel::wrap(&mut self.expected, case, ip, (service, backend), limit)?;
         }
         bytes::same(&self.expected, case.out)?;
         if resolved {

@@ -9,11 +9,10 @@ use super::{
 };
 use crate::{
     fuzz::{
-        dissect::{self, Content, Segment, be16},
+        dissect::{self, Content, Ip, Segment, be16},
         end::Ways,
         flows::{Back, Flow, Stage},
         plan::{self, Service},
-        rules::RULES,
         world::{BACK, Backend, MTU},
     },
     packet::{Mac, flag::*},
@@ -36,19 +35,28 @@ impl Judge {
         );
         let (backend, local) = receiver(case, segment, service)?;
         claim!(
-            backend.resolved == resolved || (!resolved && may_be_fragmented(case, segment)),
+            backend.resolved == resolved
+                || !resolved
+                    && may_be_fragmented(
+                        case,
+                        &segment.ip,
+                        service.crossed || service.is_one_way()
+                    ),
             "verdict {:?}, where the way to the backend is known: {}",
             case.verdict,
             backend.resolved
         );
         let macs = resolved.then_some((backend.mac, BACK));
+        let limit = self.limit(service, backend);
         let expected = &mut self.expected;
         match service.mode {
             mode::DSR => {
                 expected.take(case.sent);
                 bytes::macs(expected, macs);
             }
-            mode::IPIP | mode::GUE => tunnel::wrap(expected, case, &segment.ip, service, backend)?,
+            mode::IPIP | mode::GUE => {
+                tunnel::wrap(expected, case, &segment.ip, (service, backend), limit)?;
+            }
             _ if service.crossed => {
                 translated::rewrite(expected, case, segment, &local, macs, resolved)?;
             }
@@ -116,11 +124,8 @@ impl Judge {
             !service.lists || !plan::is_denied(&segment.ways.source),
             "a source that lists deny opened a flow"
         );
-        if RULES.unsound
-            && let Some(what) = unsound::of_client(&segment.ways.source, &segment.ways.destination)
-        {
-            return Err(format!("who is nobody opened a flow: {what}"));
-        }
+        let wrong = unsound::of_client(&segment.ways.source, &segment.ways.destination);
+        claim!(wrong.is_empty(), "who is nobody opened a flow: {wrong:?}");
         if !service.is_one_way() {
             self.may_have_source(case, segment, service, &local)?;
         }
@@ -221,12 +226,11 @@ fn receiver<'a>(
     }
 }
 
-/// The kernel may get it to fragment it: it is too long for its way, or becomes so.
-pub(super) fn may_be_fragmented(case: &Case<'_>, segment: &Segment) -> bool {
-    const GROWTH: usize = 20;
-    let ip = &segment.ip;
-    let forbidden = !ip.v6 && be16(case.sent, ip.start + 6) & 0x4000 != 0;
-    RULES.own_errors && !forbidden && ip.end - ip.start + GROWTH > MTU as usize
+/// The kernel may get it to fragment it: it is too long for its way, and its sender allows that. What
+/// becomes a packet of IPv6 only its sender may fragment.
+pub(super) fn may_be_fragmented(case: &Case<'_>, ip: &Ip, crossed: bool) -> bool {
+    let forbidden = ip.v6 || crossed || be16(case.sent, ip.start + 6) & 0x4000 != 0;
+    !forbidden && ip.end - ip.start > MTU as usize
 }
 
 /// By the interface that packets come by, or not.

@@ -17,7 +17,7 @@ use crate::{
 };
 
 impl Datagram {
-    const fn of(ip: &Ip) -> Self {
+    pub(super) const fn of(ip: &Ip) -> Self {
         Self {
             source: ip.source,
             destination: ip.destination,
@@ -54,10 +54,15 @@ impl Judge {
             "a broken fragment was sent on"
         );
         if let Some(back) = self.flows.back(&key).copied() {
+            let resolved = case.verdict != Verdict::Pass;
+            claim!(
+                resolved || forth::may_be_fragmented(case, ip, false),
+                "a backend's fragment was changed and passed"
+            );
             let rewrite = Rewrite {
                 ways: back.client.back(),
-                macs: Some((back.router, back.front(case.out))),
-                hop: true,
+                macs: resolved.then_some((back.router, back.front(case.out))),
+                hop: resolved,
             };
             claim!(ip.hops > 1, "a fragment was sent on with no hop left");
             claim!(
@@ -66,10 +71,12 @@ impl Judge {
             );
             bytes::header(&mut self.expected, case, ip, &rewrite)?;
             bytes::same(&self.expected, case.out)?;
-            forth::leaves_by(case, true)?;
+            if resolved {
+                forth::leaves_by(case, true)?;
+            }
             return Ok(Fate::ToClient {
                 backend_idx: back.backend_idx,
-                resolved: true,
+                resolved,
             });
         }
         let Some(flow) = self.flows.forth(&key).copied() else {
@@ -80,7 +87,8 @@ impl Judge {
         let resolved = case.verdict != Verdict::Pass;
         claim!(!backend.is_dead(), "a dead backend was sent a fragment");
         claim!(
-            backend.resolved == resolved,
+            backend.resolved == resolved
+                || !resolved && forth::may_be_fragmented(case, ip, service.is_one_way()),
             "verdict {:?}, where the way to the backend is known: {}",
             case.verdict,
             backend.resolved
@@ -96,7 +104,8 @@ impl Judge {
                 bytes::macs(&mut self.expected, macs);
             }
             mode::IPIP | mode::GUE => {
-                tunnel::wrap(&mut self.expected, case, ip, service, backend)?;
+                let limit = self.limit(service, backend);
+                tunnel::wrap(&mut self.expected, case, ip, (service, backend), limit)?;
             }
             _ => {
                 claim!(

@@ -1,20 +1,19 @@
 //! What was not sent on: passed as it came, or dropped. And established flows, which may not be treated
 //! as if they were not there.
 
-use super::{Case, Fate, Fault, Judge, claim, unsound};
+use super::{Case, Fate, Fault, Judge, claim, echo, unsound};
 use crate::{
     fuzz::{
         dissect::{self, Content, Segment},
         flows::Stage,
-        rules::RULES,
         sum::Sum,
     },
-    packet::{flag::*, protocol},
+    packet::flag::*,
 };
 
 impl Judge {
     /// It went to the kernel as it came.
-    pub(super) fn passed(&self, case: &Case<'_>, content: &Content) -> Result<Fate, Fault> {
+    pub(super) fn passed(&mut self, case: &Case<'_>, content: &Content) -> Result<Fate, Fault> {
         match content {
             Content::Segment(segment) => {
                 claim!(
@@ -23,7 +22,7 @@ impl Judge {
                     segment.ways
                 );
             }
-            Content::Broken if RULES.unsound => {
+            Content::Broken => {
                 if let Some((protocol, ways)) = dissect::rough(case.sent) {
                     claim!(
                         case.world.service_of(protocol, &ways.destination).is_none(),
@@ -31,7 +30,7 @@ impl Judge {
                     );
                 }
             }
-            Content::NoPorts(ip) if RULES.icmp => self.icmp_passed(case, ip)?,
+            Content::NoPorts(ip) if echo::is_icmp(ip) => self.icmp_passed(case, ip)?,
             _ => {}
         }
         Ok(Fate::Passed)
@@ -41,19 +40,13 @@ impl Judge {
         let ours = match content {
             Content::Segment(segment) => self.is_ours(case, (segment.ip.protocol, segment.ways)),
             Content::Broken => {
-                (RULES.unsound || RULES.fragments)
-                    && dissect::rough(case.sent).is_some_and(|rough| self.is_ours(case, rough))
+                dissect::rough(case.sent).is_some_and(|rough| self.is_ours(case, rough))
+                    || dissect::too_short(case.sent)
+                        .is_some_and(|vip| case.world.is_vip_address(&vip))
             }
-            Content::Later(ip) => RULES.fragments && self.may_drop_later(case, ip),
-            // Also a source route.
-            Content::NoPorts(ip) => match ip.protocol {
-                protocol::ICMP | protocol::ICMPV6 => RULES.icmp && self.may_drop_icmp(case, ip),
-                _ => {
-                    RULES.fragments
-                        && dissect::rough(case.sent).is_some_and(|rough| self.is_ours(case, rough))
-                }
-            },
-            Content::Other => false,
+            Content::Later(ip) => self.may_drop_later(case, ip),
+            Content::NoPorts(ip) if echo::is_icmp(ip) => self.may_drop_icmp(case, ip),
+            Content::NoPorts(_) | Content::Other => false,
         };
         claim!(ours, "what is not ours was dropped: {content:?}");
         Ok(Fate::Dropped)
@@ -120,6 +113,5 @@ fn is_sound(case: &Case<'_>, segment: &Segment) -> bool {
         && !ip.fragment
         && whole == 0
         && ip.end - ip.start < 1_280
-        && unsound::of_any(case, segment).is_none()
-        && !unsound::may_choose_its_way(case, ip)
+        && unsound::of_any(case, segment).is_empty()
 }

@@ -1,8 +1,6 @@
 //! A packet inside another (RFC 2003, RFC 2473, RFC 4213; draft-ietf-intarea-gue).
 
-use lb_common::service::mode;
-
-use super::{Case, Fault, bytes, claim};
+use super::{Case, Fault, bytes, claim, path};
 use crate::{
     fuzz::{
         dissect::{Ip, be16, be32},
@@ -10,7 +8,7 @@ use crate::{
         frame::Frame,
         plan::Service,
         sum::Sum,
-        world::{BACK, Backend, TUNNEL_MTU, tunnel},
+        world::{BACK, Backend},
     },
     packet::{ETHERNET_LEN, ethertype, protocol},
 };
@@ -27,27 +25,23 @@ pub fn outer_destination(out: &[u8]) -> Option<End> {
     Some(End::read(octets, 0))
 }
 
-/// Has `expected` hold the packet inside another.
+/// Has `expected` hold the packet inside another, of which so many bytes fit the way.
 pub fn wrap(
     expected: &mut Frame,
     case: &Case<'_>,
     ip: &Ip,
-    service: &Service,
-    backend: &Backend,
+    (service, backend): (&Service, &Backend),
+    limit: usize,
 ) -> Result<(), Fault> {
     let (sent, out) = (case.sent, case.out);
     let v6 = service.backends_v6();
     let outer = ETHERNET_LEN + if v6 { 40 } else { 20 };
-    let shim = match (service.mode, service.variant) {
-        (mode::IPIP, _) => 0,
-        (_, 0) => 12,
-        _ => 8,
-    };
+    let shim = path::shim(service);
     let inner = outer + shim;
     let length = ip.end - ip.start;
     claim!(
-        inner - ETHERNET_LEN + length <= TUNNEL_MTU,
-        "an outer packet of {} bytes",
+        inner - ETHERNET_LEN + length <= limit,
+        "an outer packet of {} bytes, where {limit} fit",
         inner - ETHERNET_LEN + length
     );
     claim!(
@@ -112,19 +106,13 @@ pub fn wrap(
     Ok(())
 }
 
-/// The outer source is the tunnel's, but for the bits that tell flows apart.
+/// The outer source is one of the tunnel's.
 fn source(expected: &mut Frame, found: &[u8], service: &Service) -> Result<(), Fault> {
-    let tunnel = tunnel(service);
-    let bytes = |words: [u32; 4]| words.map(u32::to_ne_bytes).concat();
-    let skip = 16 - found.len();
-    let (source, spread) = (bytes(tunnel.source), bytes(tunnel.spread));
-    for ((found, source), spread) in found.iter().zip(&source[skip..]).zip(&spread[skip..]) {
-        claim!(
-            found & !spread == *source,
-            "the outer source is {:?}",
-            End::read(&[*found; 4], 0)
-        );
-    }
+    claim!(
+        path::is_source(service, found),
+        "the outer source is {:?}",
+        End::read(found, 0)
+    );
     expected.push(found);
     Ok(())
 }

@@ -1,13 +1,16 @@
 //! What nobody sound sends, or nobody could answer.
 
+use lb_common::reason::Reason;
+
 use super::Case;
 use crate::{
     fuzz::{
-        dissect::{Ip, Segment},
+        dissect::{Ip, Segment, be16},
         end::End,
+        reasons::Reasons,
         sum::Sum,
     },
-    packet::flag::*,
+    packet::{ETHERNET_LEN, ethertype, flag::*},
 };
 
 /// IPv4 options by which the sender chooses the way (RFC 791, section 3.1).
@@ -15,34 +18,38 @@ const LOOSE_ROUTE: u8 = 131;
 const STRICT_ROUTE: u8 = 137;
 
 /// What is wrong with a segment, whichever flow it is of.
-pub fn of_any(case: &Case<'_>, segment: &Segment) -> Option<&'static str> {
-    if let Some(what) = of_ip(case, &segment.ip) {
-        return Some(what);
+pub fn of_any(case: &Case<'_>, segment: &Segment) -> Reasons {
+    let impossible = segment.is_tcp() && !is_possible(segment.flags);
+    of_ip(case, &segment.ip)
+        .or(Reason::BadFlags, impossible)
+        .or(Reason::SourceRouted, chooses_its_way(case))
+}
+
+/// Flags that Linux's connection tracking takes; PSH, ECE and CWR may come with any.
+const fn is_possible(flags: u8) -> bool {
+    const URG: u8 = 0x20;
+    match (flags & (FIN | SYN | RST | ACK), flags & URG != 0) {
+        (SYN | ACK | 0x11, _) => true,
+        (RST | 0x12 | 0x14, urgent) => !urgent,
+        _ => false,
     }
-    let possible = matches!(
-        segment.flags & (FIN | SYN | RST | ACK),
-        SYN | ACK | RST | 0x12 | 0x14 | 0x11
-    );
-    (segment.is_tcp() && !possible).then_some("its flags")
 }
 
 /// What is wrong with a frame or its IP header.
-pub fn of_ip(case: &Case<'_>, ip: &Ip) -> Option<&'static str> {
-    if (case.sent[0] | case.sent[6]) & 1 != 0 {
-        return Some("a MAC address of a group");
-    }
-    if !ip.v6 && Sum::of(&case.sent[ip.start..ip.body]).remainder() != 0 {
-        return Some("the header's checksum");
-    }
-    (ip.hops == 0).then_some("no hops")
+pub fn of_ip(case: &Case<'_>, ip: &Ip) -> Reasons {
+    let header = &case.sent[ip.start..ip.body.min(case.sent.len())];
+    let wrong = !ip.v6 && Sum::of(header).remainder() != 0;
+    Reasons::default()
+        .or(Reason::NotUnicast, case.sent[0] & 1 != 0)
+        .or(Reason::BadChecksum, wrong)
+        .or(Reason::TtlZero, ip.hops == 0)
 }
 
-/// What is wrong with an end that opens a flow.
-pub fn of_client(source: &End, vip: &End) -> Option<&'static str> {
-    if source.same_host(vip) {
-        return Some("it comes from the vip");
-    }
-    is_nobody(source).then_some("it comes from an address that no host has")
+/// What is wrong with an end that opens a flow, or would be answered.
+pub fn of_client(source: &End, vip: &End) -> Reasons {
+    Reasons::default()
+        .or(Reason::Land, source.same_host(vip))
+        .or(Reason::Martian, is_nobody(source))
 }
 
 /// No single host has this address.
@@ -61,10 +68,28 @@ pub fn is_mapped(end: &End) -> bool {
     end.v6 && octets[..10].iter().all(|octet| *octet == 0) && octets[10..12] == [0xff; 2]
 }
 
-/// It may have options by which the sender chooses the way.
-pub fn may_choose_its_way(case: &Case<'_>, ip: &Ip) -> bool {
-    !ip.v6
-        && case.sent[ip.start + 20..ip.body]
-            .iter()
-            .any(|byte| matches!(*byte, LOOSE_ROUTE | STRICT_ROUTE))
+/// Among its IPv4 options is one by which the sender chooses the way.
+pub fn chooses_its_way(case: &Case<'_>) -> bool {
+    const END: u8 = 0;
+    const NO_OPERATION: u8 = 1;
+    const HEADER: usize = 20;
+    let Some(packet) = case.sent.get(ETHERNET_LEN..ETHERNET_LEN + HEADER) else {
+        return false;
+    };
+    let length = usize::from(packet[0] & 15) * 4;
+    if be16(case.sent, 12) != ethertype::IPV4 || packet[0] >> 4 != 4 || length < HEADER {
+        return false;
+    }
+    let all = &case.sent[ETHERNET_LEN + HEADER..];
+    let mut options = &all[..all.len().min(length - HEADER)];
+    while let [kind, rest @ ..] = options {
+        options = match (*kind, rest.first()) {
+            (END, _) => return false,
+            (NO_OPERATION, _) => rest,
+            (LOOSE_ROUTE | STRICT_ROUTE, _) => return true,
+            (_, Some(length @ 2..)) => options.get(usize::from(*length)..).unwrap_or(&[]),
+            _ => return false,
+        };
+    }
+    false
 }

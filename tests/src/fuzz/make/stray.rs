@@ -1,13 +1,15 @@
 //! Packets that belong to no conversation: of strangers, of other protocols, and errors about what
 //! conversations sent.
 
+use lb_common::service::mode;
+
 use super::{
     session::{FRONT, Session, anybody},
     write::{Body, Payload, Spec},
 };
 use crate::{
-    fuzz::{end::Ways, flows::Flows, frame::Frame, random::Random, world::World},
-    packet::{Mac, flag::*, protocol},
+    fuzz::{end::Ways, flows::Flows, frame::Frame, plan, random::Random, world::World},
+    packet::{GUE_PORT, Mac, flag::*, protocol},
 };
 
 const NEIGHBOUR: Mac = [2, 0, 0, 0, 0, 7];
@@ -134,6 +136,59 @@ pub fn error(
         frame.parts.quoted_transport = Some(at + 8 + inner);
     }
     name
+}
+
+/// A router's word that an outer packet to the end of a tunnel was too big for it.
+pub fn narrow(
+    frame: &mut Frame,
+    quote: &mut Frame,
+    random: &mut Random,
+    world: &World,
+) -> &'static str {
+    const NAME: &str = "word of a narrow way";
+    let backend = &world.backends[random.below(world.backends.len())];
+    let service = &world.services[backend.service_idx as usize];
+    if !service.is_tunnel() {
+        return echo(frame, random, world);
+    }
+    let v6 = backend.end.v6;
+    let source = plan::tunnel_source(v6, random.word() as u8);
+    let outer = Ways {
+        source: source.at_port(0xc123),
+        destination: backend.end.at_port(GUE_PORT),
+    };
+    let spec = Spec::new(outer, [NEIGHBOUR, FRONT], Body::Udp { summed: false });
+    quote.clear();
+    spec.write_ip(
+        quote,
+        Payload::Text(random.pick(&[500, 1_300, 1_372, 1_392])),
+    );
+    if service.mode == mode::IPIP {
+        quote.bytes_mut()[if v6 { 6 } else { 9 }] = random.pick(&[protocol::IPV4, protocol::IPV6]);
+        quote.sum_ip(0);
+    }
+    let most = quote.len();
+    quote.resize(random.pick(&[28, 48, 60, most]));
+    let ways = Ways {
+        source: plan::stranger(v6, 250),
+        destination: source,
+    };
+    let (kind, code) = if v6 { (2, 0) } else { (3, 4) };
+    let rest = random.pick(&[
+        0,
+        68,
+        576,
+        1_000,
+        1_280,
+        1_350,
+        1_399,
+        1_400,
+        1_500,
+        u32::MAX,
+    ]);
+    let body = Body::Icmp { kind, code, rest };
+    Spec::new(ways, [NEIGHBOUR, FRONT], body).write(frame, Payload::Bytes(quote.bytes()));
+    NAME
 }
 
 /// The packet that the error is about, from its IP header on.
