@@ -9,7 +9,7 @@ use lb_common::{
     backend::{self, Backend},
     flow::{Flow, FlowKey, flag, side},
     hash,
-    reason::Reason,
+    reason::{Kind, Reason},
     service::{Settings, mode, setting},
 };
 
@@ -56,10 +56,16 @@ fn over<F: Translate + Across>(ctx: &XdpContext) -> Result<u32, Reason> {
         done = way::<F, Udp>(ctx);
     }
     if done == Err(Reason::OtherProtocol) {
-        if path_mtu::hear(ctx) {
-            return Err(Reason::PathMtu);
-        }
+        let heard = path_mtu::hear(ctx);
         done = icmp::way::<F>(ctx);
+        // What is about a flow goes to whom it concerns, even if it looks like a word about a tunnel.
+        if heard
+            && done.is_err_and(|reason| {
+                reason.kind() == Kind::Pass && reason != Reason::NextHopUnknown
+            })
+        {
+            done = Err(Reason::PathMtu);
+        }
     }
     if done == Err(Reason::SourceRouted) {
         done = Err(fragment::refuse_source_route::<F>(ctx));

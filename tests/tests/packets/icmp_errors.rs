@@ -204,6 +204,20 @@ fn errors_of_every_kind_are_translated() {
     }
 }
 
+/// A backend may be the end of another service's tunnel as well, or look like one to the filter.
+#[test]
+fn an_error_about_a_flow_is_no_word_about_a_tunnel() {
+    for mut told in Told::all(PROTOCOL_UDP, mode::NAT) {
+        told.scene.rig.admit_everything();
+        let v4 = told.v4();
+        let (kind, code, mtu) = if v4 { (3, 4, 1_000) } else { (2, 0, 1_280) };
+        for pair in told.both_ways(|packet| packet.payload(&[7; 1_400]), header(v4) + 8) {
+            let make = |p: Packet| p.icmp_kind(kind).icmp_code(code).rest(mtu);
+            told.goes_on(&pair.map(make));
+        }
+    }
+}
+
 /// TCP's checksum lies at bytes 16 and 17: where the second is missing, the first stays.
 #[test]
 fn quotes_of_every_length_are_translated() {
