@@ -19,6 +19,8 @@ const PART: u64 = 8_192;
 /// Packets after which counters are read, and after which tables are.
 const COUNTED_EVERY: u64 = 128;
 const TABLES_EVERY: u64 = 2_048;
+/// Time from one packet to the next.
+const PACE_NS: u64 = 1_000_000;
 /// Bytes by which a packet may grow.
 const GROWTH: usize = 256;
 
@@ -123,7 +125,8 @@ impl Bench {
     }
 
     /// Sends one packet and judges it.
-    fn send(&mut self, world: &World, frame: &[u8]) -> Result<(Verdict, Fate), Fault> {
+    fn send(&mut self, world: &mut World, frame: &[u8]) -> Result<(Verdict, Fate), Fault> {
+        world.wait(PACE_NS);
         let (verdict, len) = world.rig.run(frame, &mut self.out[..]);
         let case = Case {
             world,

@@ -90,7 +90,7 @@ pub fn sweep(world: &mut World) -> Result<(), Fault> {
             .rig
             .change_service(idx, |service| service.timeouts = at_once);
     }
-    world.rig.wait_a_tick();
+    world.wait(1);
     for v6 in [false, true] {
         world.rig.sweep_all(v6);
         let left = world.rig.placed(v6);

@@ -28,6 +28,8 @@ const OTHER_INTERFACE: u32 = 2;
 pub const MTU: u32 = 1_420;
 /// Most bytes of an outer packet.
 pub const TUNNEL_MTU: usize = 1_400;
+/// The time at which each part of a run begins.
+const BEGINNING_NS: u64 = 1_000_000_000_000;
 /// Source addresses of mode `nat`, of each family.
 pub const SNATS: u16 = 2;
 
@@ -124,13 +126,14 @@ pub struct World {
     pub rig: Rig,
     pub services: Vec<Service>,
     pub backends: Vec<Backend>,
+    now_ns: u64,
 }
 
 impl World {
     /// Loads the program and fills its tables.
     #[must_use]
     pub fn lay(shape: Shape) -> Self {
-        let mut rig = Rig::load(Capacity::of_buckets(shape.buckets));
+        let mut rig = Rig::load_with_still_clock(Capacity::of_buckets(shape.buckets));
         let services = if shape.plain {
             plan::plain()
         } else {
@@ -155,6 +158,7 @@ impl World {
             rig,
             services,
             backends: Vec::new(),
+            now_ns: BEGINNING_NS,
         };
         for service in world.services.clone() {
             world.lay_service(&service);
@@ -248,6 +252,8 @@ impl World {
     /// As it was laid: no flow, nothing remembered, every backend up.
     pub fn reset(&mut self) {
         self.rig.forget_everything();
+        self.now_ns = BEGINNING_NS;
+        self.wait(0);
         for idx in 0..self.backends.len() {
             let backend = self.backends[idx];
             if !backend.takes_flows() || backend.is_dead() || !backend.resolved {
@@ -292,8 +298,16 @@ impl World {
                 self.rig
                     .change_service(service.idx, |entry| entry.eligible = eligible);
             }
-            Change::Budget { what, tokens } => self.rig.budget(what, tokens),
+            Change::Budget { what, tokens } => {
+                self.rig.budget_since(what, tokens, self.now_ns);
+            }
         }
+    }
+
+    /// Lets time pass.
+    pub fn wait(&mut self, ns: u64) {
+        self.now_ns += ns;
+        self.rig.set_clock(self.now_ns);
     }
 
     #[must_use]

@@ -1,10 +1,6 @@
 //! All that the tables hold, and emptying them.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    thread,
-    time::Duration,
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use lb_common::{
     V4, V6,
@@ -15,7 +11,7 @@ use lb_common::{
 };
 
 use super::{
-    Clock, Entry, Rig, Table,
+    Entry, Rig, Table,
     entry::{Family, by_family},
     paths::PATH_MTUS,
 };
@@ -80,10 +76,5 @@ impl Rig {
     /// Sweeps the whole table of one family.
     pub fn sweep_all(&mut self, v6: bool) {
         self.sweep(any(v6), Table::Confirmed);
-    }
-
-    /// Waits until the program's clock has gone on for certain.
-    pub fn wait_a_tick(&self) {
-        thread::sleep(Duration::from_nanos(3 * Clock::tick_ns()));
     }
 }

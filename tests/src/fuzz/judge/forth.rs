@@ -149,7 +149,7 @@ impl Judge {
 
     /// The source toward the backend is one of ours, and of no flow that is established.
     fn may_have_source(
-        &self,
+        &mut self,
         case: &Case<'_>,
         segment: &Segment,
         service: &Service,
@@ -172,10 +172,11 @@ impl Judge {
         let holder = self.flows.back(&(protocol, local.back()));
         let holder = holder.and_then(|back| self.flows.forth(&(protocol, back.client)));
         if let Some(holder) = holder {
-            claim!(
-                holder.stage != Stage::Established || holder.local != *local,
-                "the source of an established flow was given away: {holder:?}"
-            );
+            if holder.stage == Stage::Established && holder.local == *local {
+                self.lost = Some(format!(
+                    "the source of an established flow was given away: {holder:?}"
+                ));
+            }
         }
         Ok(())
     }
