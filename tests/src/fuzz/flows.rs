@@ -48,13 +48,16 @@ pub struct Back {
 }
 
 /// Of our own addresses that are remembered.
-const FRONTS: usize = 4;
+pub const FRONTS: usize = 8;
 
 impl Back {
     /// With what was known before.
     #[must_use]
     pub fn after(mut self, earlier: Option<&Self>) -> Self {
-        if let Some(earlier) = earlier {
+        // With another router its packet's destination is learned, whatever was before.
+        if let Some(earlier) = earlier
+            && earlier.router == self.router
+        {
             let front = self.fronts[0];
             self.fronts = earlier.fronts;
             if !self.fronts.contains(&front) {

@@ -193,6 +193,9 @@ impl Maker {
         let id = random.word() as u32;
         part(frame, (ip, v6, header), (0, at), true, id);
         part(&mut self.rest, (ip, v6, header), (at, body), false, id);
+        if random.once_in(8) {
+            mutate::hops(&mut self.rest, random, (ip, v6));
+        }
         if random.once_in(3) {
             std::mem::swap(frame, &mut self.rest);
         }

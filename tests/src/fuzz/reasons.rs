@@ -1,9 +1,11 @@
 //! Sets of reasons.
 
+use std::fmt;
+
 use lb_common::reason::Reason;
 
 /// Reasons of which one is counted for a packet, or of which several would be right.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Reasons(u64);
 
 const _: () = assert!(Reason::ALL.len() <= 64);
@@ -34,5 +36,14 @@ impl Reasons {
     #[must_use]
     pub const fn is_only(self, reason: Reason) -> bool {
         self.0 == Self::of(reason).0
+    }
+}
+
+impl fmt::Debug for Reasons {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = Reason::ALL.iter().filter(|reason| self.has(**reason));
+        f.debug_set()
+            .entries(all.map(|reason| reason.name()))
+            .finish()
     }
 }

@@ -20,7 +20,7 @@ const PART: u64 = 8_192;
 const COUNTED_EVERY: u64 = 128;
 const TABLES_EVERY: u64 = 2_048;
 /// Time from one packet to the next.
-const PACE_NS: u64 = 1_000_000;
+const PACE_NS: u64 = 20_000;
 /// Bytes by which a packet may grow.
 const GROWTH: usize = 256;
 

@@ -11,7 +11,7 @@ use crate::{
     fuzz::{
         dissect::{self, Content, Ip, Segment, be16},
         end::Ways,
-        flows::{Back, Flow, Stage},
+        flows::{Back, FRONTS, Flow, Stage},
         plan::{self, Service},
         world::{BACK, Backend, MTU},
     },
@@ -94,7 +94,7 @@ impl Judge {
             client: segment.ways,
             backend_idx: backend.idx,
             router: mac(&case.sent[6..12]),
-            fronts: [mac(&case.sent[..6]); 4],
+            fronts: [mac(&case.sent[..6]); FRONTS],
         }
         .after(self.flows.back(&(key.0, local.back())));
         let back = (!service.is_one_way()).then_some(back);

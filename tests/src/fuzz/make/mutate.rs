@@ -156,7 +156,7 @@ fn port(frame: &mut Frame, random: &mut Random, world: &World) -> &'static str {
     "a port of note"
 }
 
-fn hops(frame: &mut Frame, random: &mut Random, (ip, v6): (usize, bool)) -> &'static str {
+pub fn hops(frame: &mut Frame, random: &mut Random, (ip, v6): (usize, bool)) -> &'static str {
     let at = ip + if v6 { 7 } else { 8 };
     if let Some(hops) = frame.bytes_mut().get_mut(at) {
         *hops = random.pick(&[0, 1, 2]);

@@ -12,6 +12,7 @@ use crate::{
         frame::Frame,
         plan,
         random::Random,
+        sum::Sum,
         world::{BACK, World},
     },
     packet::{Mac, flag::*, protocol},
@@ -187,8 +188,11 @@ impl Session {
                 let body = Body::Udp {
                     summed: summed(random),
                 };
-                let spec = Spec::new(self.ways, self.macs(), body);
-                varied(spec, random).write(frame, Payload::Text(payload));
+                let spec = varied(Spec::new(self.ways, self.macs(), body), random);
+                match local {
+                    Some(local) if random.once_in(16) => ends_in_zero(frame, &spec, local),
+                    _ => spec.write(frame, Payload::Text(payload)),
+                }
                 "client's datagram"
             }
         }
@@ -274,6 +278,29 @@ fn to_one_tag(ways: &mut Ways, random: &mut Random) {
 
 fn options(random: &mut Random) -> usize {
     random.pick(&[0, 0, 3, 5, 10])
+}
+
+/// A datagram whose checksum is 0 between these ends, where it must be sent as the other form of that.
+fn ends_in_zero(frame: &mut Frame, spec: &Spec, ways: Ways) {
+    const PAYLOAD: Payload<'_> = Payload::Text(8);
+    const CHECKSUM: usize = 6;
+    Spec { ways, ..*spec }.write(frame, PAYLOAD);
+    let end = frame.parts.end;
+    let Some((start, _)) = frame.parts.transport else {
+        return;
+    };
+    frame.set16(start + CHECKSUM, 0);
+    frame.set16(end - 2, 0);
+    let sum = Sum::of(&frame.bytes()[start..end]);
+    let last = sum
+        .and_pseudo_header(&ways, protocol::UDP, end - start)
+        .checksum();
+    spec.write(frame, PAYLOAD);
+    let end = frame.parts.end;
+    if let Some((start, _)) = frame.parts.transport {
+        frame.set16(end - 2, last);
+        frame.sum_transport(start, end, protocol::UDP, &spec.ways);
+    }
 }
 
 /// What valid packets differ by.
