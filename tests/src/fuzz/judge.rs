@@ -11,6 +11,7 @@ mod fragment;
 mod kept;
 mod path;
 mod tags;
+mod told;
 mod translated;
 mod tunnel;
 mod unsound;

@@ -8,7 +8,7 @@ use super::{
     bytes::{self, Rewrite},
     claim,
     echo::{self, HEADER},
-    forth, tunnel, unsound,
+    forth, told, tunnel, unsound,
 };
 use crate::{
     fuzz::{
@@ -24,16 +24,16 @@ use crate::{
 };
 
 /// Bytes of a quoted transport header that are always there.
-const LEAST: usize = 8;
+pub(super) const LEAST: usize = 8;
 
 /// The packet that an error quotes.
 pub(super) struct Quoted {
-    start: usize,
-    v6: bool,
-    transport: usize,
-    protocol: u8,
+    pub(super) start: usize,
+    pub(super) v6: bool,
+    pub(super) transport: usize,
+    pub(super) protocol: u8,
     /// Bytes that it says it had.
-    length: usize,
+    pub(super) length: usize,
     pub(super) ways: Ways,
 }
 
@@ -99,28 +99,43 @@ impl Judge {
 
     /// An error was passed. One about an established flow may not be.
     pub(super) fn error_passed(&mut self, case: &Case<'_>, ip: &Ip) {
-        let Some(quoted) = Quoted::of(case, ip) else {
+        if self.is_about_established(case, ip).is_some() {
+            self.lost = Some("an error about an established flow was passed".to_owned());
+        }
+    }
+
+    /// An error was dropped. One about an established flow between the families may only be if the other family
+    /// has none like it, or nobody to send it to.
+    pub(super) fn error_dropped(&mut self, case: &Case<'_>, ip: &Ip) {
+        let Some((service, backend)) = self.is_about_established(case, ip) else {
             return;
         };
+        let may_go = ip.hops > 1 && !backend.is_dead() && told::likeness(case, ip).is_some();
+        if service.translates() && may_go {
+            self.lost = Some("an error about an established flow was dropped".to_owned());
+        }
+    }
+
+    /// The service and backend of the established flow that it is about, if nothing is wrong with it.
+    fn is_about_established<'c>(
+        &self,
+        case: &Case<'c>,
+        ip: &Ip,
+    ) -> Option<(&'c Service, &'c Backend)> {
+        let quoted = Quoted::of(case, ip)?;
         let (protocol, ways) = quoted.key();
         let back = self.flows.back(&(protocol, ways));
         let client = back.map_or(ways, |back| back.client);
-        let Some(flow) = self.flows.forth(&(protocol, client)) else {
-            return;
-        };
+        let flow = self.flows.forth(&(protocol, client))?;
         let its_own = client == ways || flow.local.back() == ways;
-        let service = &case.world.services[flow.service_idx as usize];
-        let sound = !service.translates()
-            && ip.destination.same_host(&quoted.ways.source)
+        let sound = ip.destination.same_host(&quoted.ways.source)
             && quoted.is_plausible()
             && !ip.fragment
             && !unsound::chooses_its_way(case);
-        // Those between the families are dropped, or from an IPv4 backend the kernel's.
-        if its_own && sound && flow.stage == Stage::Established {
-            self.lost = Some(format!(
-                "an error about an established flow was passed: {client:?}"
-            ));
-        }
+        (its_own && sound && flow.stage == Stage::Established).then(|| {
+            let service = &case.world.services[flow.service_idx as usize];
+            (service, &case.world.backends[flow.backend_idx as usize])
+        })
     }
 
     pub(super) fn error_sent_on(&mut self, case: &Case<'_>, ip: &Ip) -> Result<Fate, Fault> {
@@ -237,10 +252,9 @@ impl Judge {
     ) -> Result<(), Fault> {
         let out = case.out;
         claim!(ip.hops > 1, "an error was sent on with no hop left");
-        claim!(
-            inner.source.v6 == ip.v6,
-            "an error went to the other address family"
-        );
+        if inner.source.v6 != ip.v6 {
+            return told::rewrite(&mut self.expected, case, ip, quoted, (&outer, &inner), macs);
+        }
         claim!(
             out.len() == case.sent.len(),
             "{} bytes became {}",

@@ -36,7 +36,7 @@ impl Judge {
         Ok(Fate::Passed)
     }
 
-    pub(super) fn dropped(&self, case: &Case<'_>, content: &Content) -> Result<Fate, Fault> {
+    pub(super) fn dropped(&mut self, case: &Case<'_>, content: &Content) -> Result<Fate, Fault> {
         let ours = match content {
             Content::Segment(segment) => self.is_ours(case, (segment.ip.protocol, segment.ways)),
             Content::Broken => {
@@ -49,6 +49,9 @@ impl Judge {
             Content::NoPorts(_) | Content::Other => false,
         };
         claim!(ours, "what is not ours was dropped: {content:?}");
+        if let Content::NoPorts(ip) = content {
+            self.error_dropped(case, ip);
+        }
         Ok(Fate::Dropped)
     }
 
