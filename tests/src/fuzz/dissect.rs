@@ -209,15 +209,17 @@ pub fn ipv4(frame: &[u8], start: usize) -> Content {
 pub fn ipv6(frame: &[u8], start: usize) -> Content {
     match ipv6_headers(frame, start) {
         Ok((ip, later)) => body(frame, ip, later),
-        Err(content) => content,
+        Err(Some(ip)) => Content::NoPorts(ip),
+        Err(None) => Content::Broken,
     }
 }
 
-/// The headers of such a packet, and whether it is a later fragment.
-fn ipv6_headers(frame: &[u8], start: usize) -> Result<(Ip, bool), Content> {
+/// The headers of such a packet, and whether it is a later fragment. Else, if they are all there, they are
+/// those of a packet whose route goes on.
+fn ipv6_headers(frame: &[u8], start: usize) -> Result<(Ip, bool), Option<Ip>> {
     let header = &frame[start.min(frame.len())..];
     if header.len() < 40 || header[0] >> 4 != 6 {
-        return Err(Content::Broken);
+        return Err(None);
     }
     let mut ip = Ip {
         start,
@@ -241,10 +243,10 @@ fn ipv6_headers(frame: &[u8], start: usize) -> Result<(Ip, bool), Content> {
             break;
         }
         let Some(extension) = frame.get(ip.body..ip.body + 4) else {
-            return Err(Content::Broken);
+            return Err(None);
         };
         if is_routing && extension[3] != 0 {
-            return Err(Content::NoPorts(ip));
+            return Err(Some(ip));
         }
         let length = if is_fragment {
             later = be16(extension, 2) & 0xfff8 != 0;

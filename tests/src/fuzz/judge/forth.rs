@@ -171,12 +171,13 @@ impl Judge {
         let protocol = segment.ip.protocol;
         let holder = self.flows.back(&(protocol, local.back()));
         let holder = holder.and_then(|back| self.flows.forth(&(protocol, back.client)));
-        if let Some(holder) = holder {
-            if holder.stage == Stage::Established && holder.local == *local {
-                self.lost = Some(format!(
-                    "the source of an established flow was given away: {holder:?}"
-                ));
-            }
+        if let Some(holder) = holder
+            && holder.stage == Stage::Established
+            && holder.local == *local
+        {
+            self.lost = Some(format!(
+                "the source of an established flow was given away: {holder:?}"
+            ));
         }
         Ok(())
     }
