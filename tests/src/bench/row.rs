@@ -9,7 +9,7 @@ use super::{
     rewinder::Rewinder,
     tables::{BACKENDS, set_mode},
 };
-use crate::rig::Rig;
+use crate::rig::{Rig, now_ns};
 
 /// New flows of a series that finds room: half of what the default tables hold, lest many displace
 /// one another in their buckets.
@@ -58,7 +58,7 @@ impl Row {
         for _ in 0..series {
             match self.counts {
                 Counts::NewFlowsWithRoom(family) => rig.clear_half_open(family),
-                _ => rig.budget(Budgeted::Reset, Budgeted::Reset.per_second()),
+                _ => rig.budget_since(Budgeted::Reset, Budgeted::Reset.per_second(), now_ns()),
             }
             total += self.series(rig, length)?;
         }

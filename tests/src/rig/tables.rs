@@ -283,15 +283,16 @@ impl Rig {
         self.write_settings();
     }
 
-    /// Leaves every CPU this many tokens of a budget; it earns more from now on, or from a few ticks on.
+    /// Leaves every CPU this many tokens of a budget, which earns no more as long as a test takes.
     ///
     /// # Panics
     /// When the kernel refuses.
     pub fn budget(&mut self, what: Budgeted, tokens: u64) {
-        self.budget_since(what, tokens, super::now_ns() + 2 * super::Clock::tick_ns());
+        const HOUR_NS: u64 = 3_600_000_000_000;
+        self.budget_since(what, tokens, super::now_ns() + HOUR_NS);
     }
 
-    /// The same from this time on.
+    /// The same, but it earns more from this time on.
     ///
     /// # Panics
     /// When the kernel refuses.
