@@ -66,6 +66,9 @@ static PORT_OF_DESTINATION: Global<u32> = Global::new(0);
 static ADDRESS_BASE: Global<u32> = Global::new(0);
 /// How many bits of a flow's number its port takes.
 const PORT_BITS: u32 = 14;
+/// Where an IPv4 header has its checksum and its source, from the frame's start on.
+const IPV4_CHECKSUM_AT: usize = 24;
+const IPV4_SOURCE_AT: usize = 26;
 
 /// Where the measurement stands. Before each test run user space sets `started` and `grown` to 0.
 #[repr(C)]
@@ -95,10 +98,10 @@ pub fn rewind(ctx: XdpContext) -> u32 {
         return xdp_action::XDP_ABORTED;
     }
     let _ = match WORDS.load() {
-        6 => step::<6, 5, 26, 34>(&ctx),   // IPv4, bare headers
-        8 => step::<8, 5, 26, 34>(&ctx),   // IPv4, 64 bytes
-        9 => step::<9, 8, 34, 54>(&ctx),   // IPv6, bare headers
-        10 => step::<10, 8, 34, 54>(&ctx), // IPv6
+        6 => step::<6, 5, IPV4_SOURCE_AT, 34>(&ctx), // IPv4, bare headers
+        8 => step::<8, 5, IPV4_SOURCE_AT, 34>(&ctx), // IPv4, 64 bytes
+        9 => step::<9, 8, 34, 54>(&ctx),             // IPv6, bare headers
+        10 => step::<10, 8, 34, 54>(&ctx),           // IPv6
         _ => None,
     };
     xdp_action::XDP_ABORTED
@@ -166,10 +169,30 @@ fn step<
     } else {
         *view(ctx, PORT_AT)? = port_be;
     }
-    *view(ctx, ADDRESS_AT)? = (ADDRESS_BASE.load() + (flow >> PORT_BITS)).to_be();
+    let address: &mut u32 = view(ctx, ADDRESS_AT)?;
+    let before = *address;
+    let after = (ADDRESS_BASE.load() + (flow >> PORT_BITS)).to_be();
+    if before != after {
+        *address = after;
+        if ADDRESS_AT == IPV4_SOURCE_AT {
+            let checksum: &mut u16 = view(ctx, IPV4_CHECKSUM_AT)?;
+            *checksum = changed(*checksum, before, after);
+        }
+    }
     // SAFETY: nothing here waits to be dropped.
     unsafe { TARGET.tail_call(ctx, 0) };
     None
+}
+
+/// A checksum after a word that it covers has changed (RFC 1624, equation 3).
+#[inline(always)]
+fn changed(checksum: u16, before: u32, after: u32) -> u16 {
+    let mut sum = !checksum as u64 + !before as u64 + after as u64;
+    sum = (sum & 0xffff_ffff) + (sum >> 32);
+    for _ in 0..3 {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
 }
 
 /// The bits in which a word that was left is not what it had to be.

@@ -80,6 +80,17 @@ impl Host {
         self.namespace.set(key, value);
     }
 
+    /// Empties the neighbour cache. Under load entries come back meanwhile: `ip` then gives up after ten rounds, each
+    /// of which removed all that there were.
+    pub fn flush_neighbours(&self) {
+        const COME_BACK: &str = "Flush not complete bailing out after 10 rounds";
+        let words = ["ip", "neigh", "flush", "all"];
+        let output = self.run(&words);
+        if !String::from_utf8_lossy(&output.stderr).contains(COME_BACK) {
+            process::succeeded(&words, &output);
+        }
+    }
+
     /// A counter of this host's kernel by the name that `nstat` has for it, such as `IpFragFails`.
     #[must_use]
     pub fn kernel_count(&self, name: &str) -> u64 {

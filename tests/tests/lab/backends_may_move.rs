@@ -38,7 +38,7 @@ fn a_flushed_neighbour_cache_fails_no_request() {
     let load6 = Load::on(URL6).from(lab.client());
     for _ in 0..10 {
         load.wait_for(50);
-        lab.balancer().must_run(&["ip", "neigh", "flush", "all"]);
+        lab.balancer().flush_neighbours();
     }
     load.wait_for(50);
     for report in [load.stop(), load6.stop()] {

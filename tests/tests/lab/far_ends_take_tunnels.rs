@@ -225,7 +225,7 @@ fn vips_are_served_from_beside_and_no_neighbour_learns_of_it() {
         client.set(&format!("{family}/neigh/eth0/retrans_time_ms"), "20");
         let vip_text = vip.to_string();
         client.must_run(&["ip", "route", "add", &vip_text, "dev", "eth0"]);
-        client.must_run(&["ip", "neigh", "flush", "all"]);
+        client.flush_neighbours();
         let asked = |address: IpAddr, state: &str| {
             let probe = client.inside(|| {
                 let any = if address.is_ipv4() {

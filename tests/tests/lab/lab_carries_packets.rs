@@ -77,7 +77,7 @@ fn backends_come_go_and_fall_ill() {
     assert_eq!(answer(&root).expect("nginx runs again"), 200);
 
     backend.set_mac("02:00:00:00:00:99");
-    lab.balancer().must_run(&["ip", "neigh", "flush", "all"]);
+    lab.balancer().flush_neighbours();
     assert_eq!(answer(&root).expect("the new address is asked for"), 200);
     let entry = lab
         .balancer()
