@@ -95,7 +95,7 @@ pub fn to_client<F: Readdress, T: Transport>(
 
 /// Out of an interface, with these MAC addresses, whatever the frame has become.
 #[inline(always)]
-pub fn by(
+fn by(
     ctx: &XdpContext,
     settings: &Settings,
     ifindex: u32,
@@ -104,6 +104,24 @@ pub fn by(
 ) -> Result<u32, Reason> {
     address(view(ctx, 0)?, peer_mac, local_mac);
     Ok(out_of(ctx, settings, ifindex))
+}
+
+/// The same toward a backend whose next hop is known.
+#[inline(always)]
+pub fn by_backend(ctx: &XdpContext, settings: &Settings, backend: &Backend) -> Result<u32, Reason> {
+    by(
+        ctx,
+        settings,
+        backend.ifindex,
+        &backend.peer_mac,
+        &backend.local_mac,
+    )
+}
+
+/// The same toward the client of a flow.
+#[inline(always)]
+pub fn by_flow<A>(ctx: &XdpContext, settings: &Settings, flow: &Flow<A>) -> Result<u32, Reason> {
+    by(ctx, settings, flow.ifindex, &flow.peer_mac, &flow.local_mac)
 }
 
 /// Back to where the frame came from.

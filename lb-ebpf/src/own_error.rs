@@ -147,11 +147,7 @@ fn answer4(ctx: &XdpContext, cause: Cause) -> Result<(), WhyNot> {
     let ip: &Ipv4 = view(ctx, size_of::<Ethernet>())?;
     let length = u16::from_be(ip.total_length_be) as u32;
     let balanced = ip.protocol == PROTOCOL_TCP || ip.protocol == PROTOCOL_UDP;
-    if !balanced
-        || ip.ttl == 0
-        || ip.fragment_be & FRAGMENT_OFFSET_MASK_BE != 0
-        || !Inet::is_host(&ip.source)
-    {
+    if !balanced || ip.fragment_be & FRAGMENT_OFFSET_MASK_BE != 0 || !Inet::is_host(&ip.source) {
         return Err(WhyNot::NotDue);
     }
     let (kind, code, rest, to_us) = match cause {
@@ -184,7 +180,7 @@ fn answer6(ctx: &XdpContext, cause: Cause) -> Result<(), WhyNot> {
     const PACKET_TOO_BIG: u8 = 2;
     let ip: &Ipv6 = view(ctx, size_of::<Ethernet>())?;
     let length = size_of::<Ipv6>() as u32 + u16::from_be(ip.payload_length_be) as u32;
-    if ip.hop_limit == 0 || !Inet6::is_host(&ip.source) || !only_fragment_or_first(ctx) {
+    if !Inet6::is_host(&ip.source) || !only_fragment_or_first(ctx) {
         return Err(WhyNot::NotDue);
     }
     let (kind, rest, to_us) = match cause {

@@ -211,21 +211,9 @@ pub fn send_on<F: Across>(ctx: &XdpContext, reason: Reason) -> Result<u32, Reaso
     }
     let settings = maps::SETTINGS.get(0).ok_or(Reason::TableError)?;
     if to_client {
-        return forward::by(
-            ctx,
-            settings,
-            entry.ifindex,
-            &entry.peer_mac,
-            &entry.local_mac,
-        );
+        return forward::by_flow(ctx, settings, entry);
     }
-    forward::by(
-        ctx,
-        settings,
-        backend.ifindex,
-        &backend.peer_mac,
-        &backend.local_mac,
-    )
+    forward::by_backend(ctx, settings, backend)
 }
 
 /// What is quoted, beside addresses and ports.

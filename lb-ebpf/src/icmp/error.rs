@@ -123,26 +123,14 @@ pub fn send_on<F: Icmp>(ctx: &XdpContext) -> Result<u32, Reason> {
     let entry = &*found.entry;
     if entry.side == side::BACKEND {
         F::decrement_hops(ip);
-        return forward::by(
-            ctx,
-            settings,
-            entry.ifindex,
-            &entry.peer_mac,
-            &entry.local_mac,
-        );
+        return forward::by_flow(ctx, settings, entry);
     }
     // The kernel takes the hop off, as in `forward::to_backend`.
     if backend.ifindex == 0 {
         return Err(Reason::NextHopUnknown);
     }
     F::decrement_hops(ip);
-    forward::by(
-        ctx,
-        settings,
-        backend.ifindex,
-        &backend.peer_mac,
-        &backend.local_mac,
-    )
+    forward::by_backend(ctx, settings, backend)
 }
 
 /// The source port of a half-open flow whose replies have no entry any more may be another flow's.
@@ -275,11 +263,5 @@ fn past_us<F: Icmp>(
     if backend.ifindex == 0 {
         return Err(Reason::NextHopUnknown);
     }
-    forward::by(
-        ctx,
-        settings,
-        backend.ifindex,
-        &backend.peer_mac,
-        &backend.local_mac,
-    )
+    forward::by_backend(ctx, settings, backend)
 }

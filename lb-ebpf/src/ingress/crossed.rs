@@ -66,13 +66,7 @@ pub fn known<F: Translate, T: Life>(ctx: &XdpContext) -> Result<u32, Reason> {
     if !fits {
         return Err(Reason::ToFragment);
     }
-    forward::by(
-        ctx,
-        settings,
-        entry.ifindex,
-        &entry.peer_mac,
-        &entry.local_mac,
-    )
+    forward::by_flow(ctx, settings, entry)
 }
 
 /// A segment that opens a flow between the address families.
@@ -123,11 +117,5 @@ fn across_to_backend<F: Translate, T: Life>(
     }
     // Looked up anew: kept until here, it would take a place on the stack.
     let settings = maps::SETTINGS.get(0).ok_or(Reason::TableError)?;
-    forward::by(
-        ctx,
-        settings,
-        backend.ifindex,
-        &backend.peer_mac,
-        &backend.local_mac,
-    )
+    forward::by_backend(ctx, settings, backend)
 }

@@ -177,40 +177,15 @@ impl Rig {
     /// When an entry's tag is not that of its key, or the kernel refuses.
     #[must_use]
     pub fn held(&self, family: IpAddr) -> Vec<Held> {
-        by_family!(family, A => self.held_of::<A>())
-    }
-
-    fn held_of<A: Family>(&self) -> Vec<Held>
-    where
-        Entry<A>: Pod,
-    {
-        let heads: Array<_, Head> = self.read(A::HEADS);
-        let mut held = Vec::new();
-        for idx in 0..heads.len() {
-            if heads.get(&idx, 0).expect("a bucket there is").tags == [0; WAYS] {
-                continue;
+        let held = self.placed(family.is_ipv6()).into_iter().map(|placed| {
+            assert!(placed.at_home, "an entry lies where its key says");
+            Held {
+                source: placed.source,
+                destination: placed.destination,
+                entry: placed.entry,
             }
-            let bucket = self.bucket::<A>(idx);
-            for table in [Table::HalfOpen, Table::Confirmed] {
-                for (way, entry) in bucket.held(table) {
-                    let place = self.place(&entry.key);
-                    assert_eq!(
-                        (place.bucket_idx, place.tag),
-                        (idx, bucket.head.tags[way]),
-                        "an entry lies where its key says"
-                    );
-                    let end = |address: A, port_be| {
-                        SocketAddr::new(address.address(), u16::from_be(port_be))
-                    };
-                    held.push(Held {
-                        source: end(entry.key.source, entry.key.source_port_be),
-                        destination: end(entry.key.destination, entry.key.destination_port_be),
-                        entry: Shown::of(table, &entry.flow),
-                    });
-                }
-            }
-        }
-        held
+        });
+        held.collect()
     }
 
     /// The bucket for packets from `source` to `destination`.

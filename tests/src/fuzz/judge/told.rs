@@ -4,6 +4,7 @@ use super::{
     Case, Fault, bytes, claim,
     echo::HEADER,
     error::{LEAST, Quoted},
+    translated::ip_header,
 };
 use crate::{
     fuzz::{
@@ -14,9 +15,6 @@ use crate::{
     },
     packet::{ETHERNET_LEN, Mac, protocol},
 };
-
-/// Bytes up to which an IPv4 packet may be fragmented on its way.
-const MAY_FRAGMENT: usize = 1_260;
 
 /// What the error is in the other family: type, code, and what follows the checksum. `None`: nothing.
 pub fn likeness(case: &Case<'_>, ip: &Ip) -> Option<(u8, u8, u32)> {
@@ -117,33 +115,4 @@ pub fn rewrite(
         );
     }
     bytes::same(expected, out)
-}
-
-/// The next header of IP in `expected`; what is by chance is taken from what came out.
-fn ip_header(
-    expected: &mut Frame,
-    out: &[u8],
-    (class, hops, number): (u8, u8, u8),
-    ways: &Ways,
-    length: usize,
-) -> Result<(), Fault> {
-    let start = expected.bytes().len();
-    if ways.source.v6 {
-        expected.push32(6 << 28 | u32::from(class) << 20);
-        expected.push16(length as u16);
-        expected.push(&[number, hops]);
-    } else {
-        expected.push(&[0x45, class]);
-        expected.push16((20 + length) as u16);
-        let fragments = 20 + length <= MAY_FRAGMENT;
-        expected.push16(if fragments { be16(out, start + 4) } else { 0 });
-        expected.push16(if fragments { 0 } else { 0x4000 });
-        expected.push(&[hops, number]);
-        expected.push16(be16(out, start + 10));
-        let sum = Sum::of(&out[start..start + 20]).remainder();
-        claim!(sum == 0, "a new header's sum is off by {sum:#06x}");
-    }
-    expected.push(ways.source.octets());
-    expected.push(ways.destination.octets());
-    Ok(())
 }

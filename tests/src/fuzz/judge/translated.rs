@@ -46,23 +46,8 @@ pub fn rewrite(
     );
     bytes::macs(expected, macs);
     let hops = ip.hops - u8::from(hop);
-    if v6 {
-        expected.push32(6 << 28 | u32::from(ip.traffic_class) << 20);
-        expected.push16(length as u16);
-        expected.push(&[ip.protocol, hops]);
-    } else {
-        expected.push(&[0x45, ip.traffic_class]);
-        expected.push16((20 + length) as u16);
-        let fragments = 20 + length <= MAY_FRAGMENT;
-        expected.push16(if fragments { be16(out, 18) } else { 0 });
-        expected.push16(if fragments { 0 } else { 0x4000 });
-        expected.push(&[hops, ip.protocol]);
-        expected.push16(be16(out, 24));
-        let sum = Sum::of(&out[ETHERNET_LEN..transport]).remainder();
-        claim!(sum == 0, "the new header's sum is off by {sum:#06x}");
-    }
-    expected.push(ways.source.octets());
-    expected.push(ways.destination.octets());
+    let fields = (ip.traffic_class, hops, ip.protocol);
+    ip_header(expected, out, fields, ways, length)?;
     expected.push(&sent[ip.body..]);
     bytes::ports(expected.bytes_mut(), transport, ways);
     let place = segment.checksum_at() - ip.body;
@@ -72,4 +57,33 @@ pub fn rewrite(
         "UDP without a checksum went to the other family"
     );
     bytes::transport_sums(case, segment, transport, ways)
+}
+
+/// The next header of IP in `expected`; what is by chance is taken from what came out.
+pub fn ip_header(
+    expected: &mut Frame,
+    out: &[u8],
+    (class, hops, number): (u8, u8, u8),
+    ways: &Ways,
+    length: usize,
+) -> Result<(), Fault> {
+    let start = expected.bytes().len();
+    if ways.source.v6 {
+        expected.push32(6 << 28 | u32::from(class) << 20);
+        expected.push16(length as u16);
+        expected.push(&[number, hops]);
+    } else {
+        expected.push(&[0x45, class]);
+        expected.push16((20 + length) as u16);
+        let fragments = 20 + length <= MAY_FRAGMENT;
+        expected.push16(if fragments { be16(out, start + 4) } else { 0 });
+        expected.push16(if fragments { 0 } else { 0x4000 });
+        expected.push(&[hops, number]);
+        expected.push16(be16(out, start + 10));
+        let sum = Sum::of(&out[start..start + 20]).remainder();
+        claim!(sum == 0, "a new header's sum is off by {sum:#06x}");
+    }
+    expected.push(ways.source.octets());
+    expected.push(ways.destination.octets());
+    Ok(())
 }
