@@ -3,85 +3,17 @@
 //! Each test makes network namespaces of its own, which needs root and iproute2.
 
 mod lab;
+mod watched;
 
 use std::net::IpAddr;
-use std::time::Duration;
 
-use lb_userspace::net::{Event, Interface, NetError, NextHop, Watcher, link_by_name, sysctl};
-use tokio::sync::mpsc;
+use lb_userspace::net::{Event, Interface, NetError, NextHop, link_by_name, sysctl};
 
 use lab::{Lab, output};
-
-const PATIENCE: Duration = Duration::from_secs(20);
+use watched::Watched;
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
-}
-
-/// A watcher and what it has told.
-struct Watched {
-    watcher: Watcher,
-    events: mpsc::Receiver<Event>,
-}
-
-impl Watched {
-    fn start(addresses: &[&str]) -> Self {
-        let (sender, events) = mpsc::channel(64);
-        let watcher = Watcher::spawn(sender).unwrap();
-        watcher.track(addresses.iter().map(|address| ip(address)).collect());
-        Self { watcher, events }
-    }
-
-    async fn event(&mut self) -> Event {
-        let wait = tokio::time::timeout(PATIENCE, self.events.recv());
-        wait.await
-            .expect("an event in time")
-            .expect("the watcher to be alive")
-    }
-
-    /// Waits until the next hop of an address is as asked for.
-    async fn next_hop(&mut self, address: &str, wanted: impl Fn(&NextHop) -> bool) -> NextHop {
-        loop {
-            if let Event::NextHop {
-                address: of,
-                next_hop: Ok(next_hop),
-            } = self.event().await
-                && of == ip(address)
-                && wanted(&next_hop)
-            {
-                return next_hop;
-            }
-        }
-    }
-
-    /// Waits until an interface is as asked for.
-    async fn interface(&mut self, name: &str, wanted: impl Fn(&Interface) -> bool) {
-        loop {
-            if let Event::Interface {
-                interface: Some(interface),
-                ..
-            } = self.event().await
-                && interface.name == name
-                && wanted(&interface)
-            {
-                return;
-            }
-        }
-    }
-
-    /// Waits until an address has no next hop, and returns why.
-    async fn no_next_hop(&mut self, address: &str) -> String {
-        loop {
-            if let Event::NextHop {
-                address: of,
-                next_hop: Err(reason),
-            } = self.event().await
-                && of == ip(address)
-            {
-                return reason;
-            }
-        }
-    }
 }
 
 fn known(next_hop: &NextHop) -> bool {

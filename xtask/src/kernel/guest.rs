@@ -25,7 +25,7 @@ const PLAN: [Step; 4] = [
     Step {
         package: "tests",
         target: "packets",
-        // One of each kind: each loads the program at least twice, and the verifier takes half a minute.
+        // One of each kind: emulated, even these take minutes.
         tests: &[
             "verifier",
             "affinity::services_remember_their_clients_apart",
