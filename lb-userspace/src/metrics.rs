@@ -164,7 +164,7 @@ fn backends(status: &Status, registry: &mut Registry) {
         }
     }
     registry.register("backend_up", "1 while the backend takes new flows", up);
-    registry.register("backend_weight", "Configured weight", weight);
+    registry.register("backend_weight", "Weight in force", weight);
     registry.register("backend_active_flows", "Flows under way", active);
     registry.register("backend_flows", "Flows sent to the backend", flows);
     registry.register("backend_packets", "Packets, both directions", packets);

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Full};
 use hyper::{Method, Request, StatusCode, body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
@@ -14,7 +14,7 @@ use tokio::net::UnixStream;
 
 use super::{ErrorBody, SOCKET};
 use crate::control::view::{
-    BackendPlace, Detached, FlowFilter, Flows, Overridden, Override, Reloaded, Status,
+    BackendPlace, Detached, FlowFilter, Flows, Overridden, Override, Reloaded, Status, Weight,
 };
 
 /// A little longer than the server's own limit.
@@ -93,12 +93,14 @@ impl Client {
         to: Override,
     ) -> Result<Overridden, ClientError> {
         let (service, backend) = (escape(&place.service), escape(&place.backend));
-        let verb = match to {
-            Override::Drain => "drain",
-            Override::Enable => "enable",
+        let (verb, body) = match to {
+            Override::Drain => ("drain", Vec::new()),
+            Override::Disable => ("disable", Vec::new()),
+            Override::Enable => ("enable", Vec::new()),
+            Override::Weight(weight) => ("weight", serde_json::to_vec(&Weight { weight })?),
         };
         let path = format!("/v1/services/{service}/backends/{backend}/{verb}");
-        self.ask(Method::POST, &path).await
+        self.send(Method::POST, &path, body).await
     }
 
     /// # Errors
@@ -108,7 +110,16 @@ impl Client {
     }
 
     async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, ClientError> {
-        tokio::time::timeout(ANSWER_TIME, self.exchange(method, path))
+        self.send(method, path, Vec::new()).await
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<T, ClientError> {
+        tokio::time::timeout(ANSWER_TIME, self.exchange(method, path, body))
             .await
             .map_err(|_| ClientError::Slow)?
     }
@@ -117,6 +128,7 @@ impl Client {
         &self,
         method: Method,
         path: &str,
+        body: Vec<u8>,
     ) -> Result<T, ClientError> {
         let stream =
             UnixStream::connect(&self.socket)
@@ -131,7 +143,8 @@ impl Client {
             .method(method)
             .uri(path)
             .header("host", "divvy")
-            .body(Empty::<Bytes>::new())
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(body)))
             .expect("paths and queries are escaped");
         let response = sender.send_request(request).await?;
         let status = response.status();

@@ -10,17 +10,24 @@ use std::{
 
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, Path as UrlPath, Query, State},
+    extract::{
+        ConnectInfo, DefaultBodyLimit, Path as UrlPath, Query, State, connect_info::Connected,
+    },
     http::StatusCode,
     response::{IntoResponse as _, Response},
     routing::{get, post},
+    serve::IncomingStream,
 };
-use tokio::net::UnixListener;
+use nix::unistd::User;
+use tokio::net::{UnixListener, UnixStream};
 
 use super::{ErrorBody, SOCKET};
-use crate::control::{
-    CommandError, Handle,
-    view::{BackendPlace, FlowFilter, Override},
+use crate::{
+    config::MAX_WEIGHT,
+    control::{
+        CommandError, Handle, Peer,
+        view::{BackendPlace, FlowFilter, Override, Weight},
+    },
 };
 
 /// Longest that a request may take; a reload waits for nothing but the kernel.
@@ -77,15 +84,46 @@ pub async fn serve(
             post(drain),
         )
         .route(
+            "/v1/services/{service}/backends/{backend}/disable",
+            post(disable),
+        )
+        .route(
+            "/v1/services/{service}/backends/{backend}/weight",
+            post(weight),
+        )
+        .route(
             "/v1/services/{service}/backends/{backend}/enable",
             post(enable),
         )
         .route("/v1/detach", post(detach))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .with_state(control);
-    axum::serve(listener, app)
+    axum::serve(listener, app.into_make_service_with_connect_info::<Peer>())
         .with_graceful_shutdown(stop)
         .await
+}
+
+/// Service and backend of a path.
+type Names = UrlPath<(String, String)>;
+/// Who asks.
+use ConnectInfo as By;
+
+impl Connected<IncomingStream<'_, UnixListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+        peer(stream.io())
+    }
+}
+
+/// The process at the other end, by the kernel's word.
+fn peer(stream: &UnixStream) -> Peer {
+    // Only a socket that was never connected has none.
+    let known = stream.peer_cred().ok();
+    let uid = known.map_or(u32::MAX, |known| known.uid());
+    Peer {
+        uid,
+        name: (User::from_uid(uid.into()).ok().flatten()).map(|user| user.name),
+        pid: known.and_then(|known| known.pid()),
+    }
 }
 
 async fn status(State(control): State<Handle>) -> Response {
@@ -96,29 +134,49 @@ async fn flows(State(control): State<Handle>, Query(filter): Query<FlowFilter>) 
     answer(control.flows(filter)).await
 }
 
-async fn reload(State(control): State<Handle>) -> Response {
-    answer(control.reload()).await
+async fn reload(State(control): State<Handle>, By(by): By<Peer>) -> Response {
+    answer(control.reload(Some(by))).await
 }
 
-async fn drain(state: State<Handle>, names: UrlPath<(String, String)>) -> Response {
-    override_backend(state, names, Override::Drain).await
+async fn drain(state: State<Handle>, names: Names, by: By<Peer>) -> Response {
+    override_backend(state, names, by, Override::Drain).await
 }
 
-async fn enable(state: State<Handle>, names: UrlPath<(String, String)>) -> Response {
-    override_backend(state, names, Override::Enable).await
+async fn disable(state: State<Handle>, names: Names, by: By<Peer>) -> Response {
+    override_backend(state, names, by, Override::Disable).await
+}
+
+async fn enable(state: State<Handle>, names: Names, by: By<Peer>) -> Response {
+    override_backend(state, names, by, Override::Enable).await
+}
+
+async fn weight(
+    state: State<Handle>,
+    names: Names,
+    by: By<Peer>,
+    Json(Weight { weight }): Json<Weight>,
+) -> Response {
+    if weight > MAX_WEIGHT {
+        return refusal(
+            StatusCode::BAD_REQUEST,
+            format!("weight {weight} is not within 0-{MAX_WEIGHT}"),
+        );
+    }
+    override_backend(state, names, by, Override::Weight(weight)).await
 }
 
 async fn override_backend(
     State(control): State<Handle>,
-    UrlPath((service, backend)): UrlPath<(String, String)>,
+    UrlPath((service, backend)): Names,
+    By(by): By<Peer>,
     to: Override,
 ) -> Response {
     let place = BackendPlace { service, backend };
-    answer(control.override_backend(place, to)).await
+    answer(control.override_backend(place, to, by)).await
 }
 
-async fn detach(State(control): State<Handle>) -> Response {
-    answer(control.detach()).await
+async fn detach(State(control): State<Handle>, By(by): By<Peer>) -> Response {
+    answer(control.detach(by)).await
 }
 
 async fn answer<T: serde::Serialize>(
@@ -137,5 +195,9 @@ async fn answer<T: serde::Serialize>(
             format!("the daemon did not answer within {REQUEST_TIME:?}"),
         ),
     };
+    refusal(status, error)
+}
+
+fn refusal(status: StatusCode, error: String) -> Response {
     (status, Json(ErrorBody { error })).into_response()
 }

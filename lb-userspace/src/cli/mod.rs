@@ -9,6 +9,7 @@ mod reload;
 mod run;
 mod status;
 mod table;
+mod wait;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -63,8 +64,12 @@ enum Verb {
     /// Applies the edited configuration file.
     Reload,
     /// Gives a backend no new flows; those it has go on until `drain_timeout`.
-    Drain(overrides::Place),
-    /// Ends a drain: the backend takes new flows again.
+    Drain(overrides::Drain),
+    /// Takes a backend out at once: no traffic and no probes; its flows get what `on_down` says.
+    Disable(overrides::Place),
+    /// Gives a backend another weight than the file's.
+    Weight(overrides::Weight),
+    /// Ends what drain, disable and weight decided over a backend.
     Enable(overrides::Place),
     /// Takes the program off every interface and removes all pinned state.
     Detach,
@@ -156,8 +161,10 @@ impl Cli {
             Verb::Status(verb) => verb.execute(&places).await,
             Verb::Flows(verb) => verb.execute(&places).await,
             Verb::Reload => reload::execute(&places).await,
-            Verb::Drain(place) => overrides::drain(place, &places).await,
-            Verb::Enable(place) => overrides::enable(place, &places).await,
+            Verb::Drain(verb) => verb.execute(&places).await,
+            Verb::Disable(place) => place.disable(&places).await,
+            Verb::Weight(verb) => verb.execute(&places).await,
+            Verb::Enable(place) => place.enable(&places).await,
             Verb::Detach => detach::execute(&places).await,
         }
     }

@@ -2,7 +2,7 @@
 
 mod folder;
 
-use std::{fs, io::IsTerminal as _, time::Duration};
+use std::{fs, io::IsTerminal as _, path::PathBuf, time::Duration};
 
 use clap::Args;
 use sd_notify::NotifyState;
@@ -28,6 +28,9 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(super) struct Run {
+    /// Holds the overrides of drain, disable and weight, in a file for each run directory.
+    #[arg(long, default_value = "/var/lib/divvy", value_name = "DIR")]
+    state_dir: PathBuf,
     /// What to log: error, warn, info, debug (with each new flow), or a filter such as
     /// `info,lb_userspace::control=debug`.
     #[arg(long, default_value = "info", value_name = "LEVEL")]
@@ -89,6 +92,7 @@ impl Run {
         let options = Options {
             config_path: places.config,
             run_dir: places.run_dir,
+            state_dir: self.state_dir,
             trace: self.log.starts_with("debug") || self.log.starts_with("trace"),
         };
         match Control::start(options, config).await {
@@ -123,7 +127,7 @@ async fn obey_signals(control: Handle) {
             _ = hangup.recv() => {
                 notify(&[NotifyState::Reloading]);
                 // The control loop logs how it went.
-                let _ = control.reload().await;
+                let _ = control.reload(None).await;
                 notify(&[NotifyState::Ready]);
             }
             _ = terminate.recv() => break,

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     api::client::Client,
-    control::view::{ServiceStatus, Status as View},
+    control::view::{BackendStatus, ServiceStatus, Status as View},
 };
 
 #[derive(Debug, Args)]
@@ -49,15 +49,18 @@ fn render_service(service: &ServiceStatus) -> String {
     let up = (service.backends.iter())
         .filter(|backend| backend.state == "up")
         .count();
+    let overridden = service.backends.iter().any(|b| b.overridden.is_some());
+    let mut headings = vec![
+        "BACKEND", "ADDRESS", "STATE", "SINCE", "WEIGHT", "ACTIVE", "FLOWS", "PACKETS", "BYTES",
+    ];
+    headings.extend(overridden.then_some("OVERRIDE"));
+    headings.push("REASON");
     let mut table = table(
-        &[
-            "BACKEND", "ADDRESS", "STATE", "SINCE", "WEIGHT", "ACTIVE", "FLOWS", "PACKETS",
-            "BYTES", "REASON",
-        ],
+        &headings,
         &["SINCE", "WEIGHT", "ACTIVE", "FLOWS", "PACKETS", "BYTES"],
     );
     for backend in &service.backends {
-        table.add_row([
+        let mut row = vec![
             if backend.backup {
                 format!("{} (backup)", backend.name)
             } else {
@@ -71,8 +74,10 @@ fn render_service(service: &ServiceStatus) -> String {
             count(backend.flows_total),
             count(backend.packets_total),
             bytes(backend.bytes_total),
-            backend.reason.clone(),
-        ]);
+        ];
+        row.extend(overridden.then(|| override_words(backend)));
+        row.push(backend.reason.clone());
+        table.add_row(row);
     }
     format!(
         "{}  {}/{}, {}  {}  {up} of {} up\n{}",
@@ -84,6 +89,20 @@ fn render_service(service: &ServiceStatus) -> String {
         service.backends.len(),
         indented(&table)
     )
+}
+
+/// `drain, weight 5 (file: 2)`.
+fn override_words(backend: &BackendStatus) -> String {
+    let Some(overridden) = &backend.overridden else {
+        return String::new();
+    };
+    let weight = (overridden.weight)
+        .map(|weight| format!("weight {weight} (file: {})", backend.weight_configured));
+    let parts: Vec<String> = (overridden.state.clone())
+        .into_iter()
+        .chain(weight)
+        .collect();
+    parts.join(", ")
 }
 
 fn footer(view: &View) -> String {

@@ -38,8 +38,8 @@ use std::{
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 pub use parsed::{
-    Affinity, Backend, Config, GueVariant, HealthCheck, Limits, Mode, OnDown, OnExit, Prefix,
-    Probe, Protocol, Scheduler, Service, Snat, Timeouts, Tunnel, XdpMode,
+    Affinity, Backend, Config, GueVariant, HealthCheck, Limits, MAX_WEIGHT, Mode, OnDown, OnExit,
+    Prefix, Probe, Protocol, Scheduler, Service, Snat, Timeouts, Tunnel, XdpMode,
 };
 pub use problem::{ConfigError, Problem};
 pub use shape::MAX_FILE_BYTES;

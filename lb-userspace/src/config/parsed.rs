@@ -184,6 +184,9 @@ impl Default for Affinity {
     }
 }
 
+/// Most that a backend can weigh.
+pub const MAX_WEIGHT: u16 = 1000;
+
 /// A real server behind a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backend {

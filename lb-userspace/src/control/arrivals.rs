@@ -41,6 +41,12 @@ impl Arrivals {
         self.came_up.insert(id, now);
     }
 
+    /// A backend that was not probed is probed anew: its slow start counts from when it is found up.
+    pub(super) fn join(&mut self, id: u64) {
+        self.came_up.remove(&id);
+        self.newcomers.insert(id);
+    }
+
     /// A configuration took the place of another: backends joined services that were there before.
     pub(super) fn reloaded(&mut self, before: &Config, after: &Config) {
         let known: HashSet<u64> = identities(before).map(|(_, id)| id).collect();

@@ -1,5 +1,7 @@
 //! How others talk to the control loop: a command goes in, and its answer comes back.
 
+use std::fmt::{self, Display, Formatter};
+
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::{mpsc, oneshot};
 
@@ -19,14 +21,41 @@ pub struct Handle {
 pub(super) enum Command {
     Status(oneshot::Sender<Result<Status, CommandError>>),
     Flows(FlowFilter, oneshot::Sender<Result<Flows, CommandError>>),
-    Reload(oneshot::Sender<Result<Reloaded, CommandError>>),
+    /// By whom, unless it is a signal.
+    Reload(
+        Option<Peer>,
+        oneshot::Sender<Result<Reloaded, CommandError>>,
+    ),
     Override(
         BackendPlace,
         Override,
+        Peer,
         oneshot::Sender<Result<Overridden, CommandError>>,
     ),
-    Detach(oneshot::Sender<Result<Detached, CommandError>>),
+    Detach(Peer, oneshot::Sender<Result<Detached, CommandError>>),
     Stop,
+}
+
+/// Who asks: the process at the other end of the socket, as it was when it connected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    pub uid: u32,
+    /// Where the user database knows one.
+    pub name: Option<String>,
+    pub pid: Option<i32>,
+}
+
+impl Display for Peer {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "uid {}", self.uid)?;
+        if let Some(name) = &self.name {
+            write!(f, " ({name})")?;
+        }
+        match self.pid {
+            Some(pid) => write!(f, ", pid {pid}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// A command was not carried out.
@@ -61,20 +90,20 @@ impl Handle {
         self.ask(|reply| Command::Flows(filter, reply)).await
     }
 
-    /// Applies the configuration file as it is now.
+    /// Applies the configuration file as it is now. `by` is nobody for a signal.
     ///
     /// # Errors
     /// When the file is not valid or cannot be applied; nothing changed then.
-    pub async fn reload(&self) -> Result<Reloaded, CommandError> {
-        self.ask(Command::Reload).await
+    pub async fn reload(&self, by: Option<Peer>) -> Result<Reloaded, CommandError> {
+        self.ask(|reply| Command::Reload(by, reply)).await
     }
 
     /// Takes the program off, removes all pinned state, and ends the loop.
     ///
     /// # Errors
     /// When something cannot be removed.
-    pub async fn detach(&self) -> Result<Detached, CommandError> {
-        self.ask(Command::Detach).await
+    pub async fn detach(&self, by: Peer) -> Result<Detached, CommandError> {
+        self.ask(|reply| Command::Detach(by, reply)).await
     }
 
     /// Ends the loop.

@@ -24,10 +24,11 @@ use tokio::{sync::mpsc, task::block_in_place, time::sleep_until};
 use tracing::{debug, error, info, warn};
 
 use self::{
-    arrivals::Arrivals, decisions::Decisions, handle::Command, unused::Unused, view::Detached,
+    arrivals::Arrivals, decisions::Decisions, handle::Command, overrides::Kept, unused::Unused,
+    view::Detached,
 };
 pub use self::{
-    handle::{CommandError, Handle},
+    handle::{CommandError, Handle, Peer},
     start::{MetricsSockets, Options, StartError},
 };
 use crate::{
@@ -74,8 +75,7 @@ pub struct Control {
 
     checker: Checker,
     probed: HashMap<u64, Probed>,
-    /// Since when backends drain, by identity.
-    drained: HashMap<u64, SystemTime>,
+    overrides: Kept,
     arrivals: Arrivals,
     /// When the tables change next by the passing of time alone.
     due: Option<Instant>,
@@ -151,19 +151,21 @@ impl Control {
         match command {
             Some(Command::Status(reply)) => self.answer_status(reply),
             Some(Command::Flows(filter, reply)) => self.answer_flows(filter, reply),
-            Some(Command::Reload(reply)) => {
+            Some(Command::Reload(by, reply)) => {
+                let by = by.map_or_else(|| "signal".to_owned(), |peer| peer.to_string());
                 let result = self.reload().await;
                 self.last_error = result.as_ref().err().map(ToString::to_string);
                 match &result {
-                    Ok(reloaded) => info!("{}", reloaded.summary),
-                    Err(error) => error!("reload failed: {error}"),
+                    Ok(reloaded) => info!("{} (by {by})", reloaded.summary),
+                    Err(error) => error!("reload failed (by {by}): {error}"),
                 }
                 let _ = reply.send(result);
             }
-            Some(Command::Override(place, to, reply)) => {
-                let _ = reply.send(self.override_backend(&place, to));
+            Some(Command::Override(place, to, by, reply)) => {
+                let _ = reply.send(self.override_backend(&place, to, &by));
             }
-            Some(Command::Detach(reply)) => {
+            Some(Command::Detach(by, reply)) => {
+                info!("detaching (by {by})");
                 let result = block_in_place(|| Datapath::remove(&self.options.run_dir));
                 let done = result.is_ok();
                 let _ = reply.send(match result {
@@ -202,7 +204,7 @@ impl Control {
         let inputs = Inputs {
             config: &self.config,
             health: &health,
-            drained: &self.drained,
+            overrides: self.overrides.all(),
             came_up: self.arrivals.came_up(),
             now,
             next_hops: &self.next_hops,
@@ -250,6 +252,9 @@ impl Control {
         let Some((name, address)) = self.find_backend(event.id) else {
             return;
         };
+        if self.overrides.of(event.id).disabled().is_some() {
+            return;
+        }
         if let Some(transition) = &event.transition {
             self.decisions.made(event.at);
             self.arrivals.decided(event.id, transition);

@@ -1,26 +1,30 @@
-//! What the operator decides over a backend, whatever the file and its health say: `drain`, until
-//! `enable`. The tables remember it for the next daemon; a backend that leaves the file loses it.
+//! What the operator decides over a backend, whatever the file and its health say: `drain`,
+//! `disable` and `weight`, until `enable`. The state file remembers it for the next daemon; a backend
+//! that leaves the configuration loses it.
 
-use std::{
-    fmt::Write as _,
-    time::{Duration, SystemTime},
-};
+mod file;
+mod kept;
+pub(super) mod words;
 
-use lb_common::backend::{self, state};
+use std::time::SystemTime;
+
 use tracing::info;
 
+use self::words::{ended_words, flows_words};
+pub(super) use self::{file::StateFile, kept::Kept};
 use super::{
-    Command, CommandError, Control, Handle, Probed,
+    Command, CommandError, Control, Handle,
+    handle::Peer,
     status::rfc3339,
-    view::{BackendPlace, Overridden, Override, short},
+    view::{BackendPlace, Overridden, Override},
 };
 use crate::{
-    config::{Backend, OnDown, Service},
-    tables::{Health, backend_identity, flows_end, identity_of, obstacle, ramp},
+    config::{Backend, Service},
+    tables::{Decision, Hold, Overrides, backend_identity},
 };
 
 impl Handle {
-    /// Has a backend drain, or take new flows again.
+    /// Has a backend drain, rest, take another weight, or do as the file says again.
     ///
     /// # Errors
     /// When there is no such backend, or the tables cannot be written; nothing changed then.
@@ -28,8 +32,10 @@ impl Handle {
         &self,
         place: BackendPlace,
         to: Override,
+        by: Peer,
     ) -> Result<Overridden, CommandError> {
-        self.ask(|reply| Command::Override(place, to, reply)).await
+        self.ask(|reply| Command::Override(place, to, by, reply))
+            .await
     }
 }
 
@@ -38,49 +44,87 @@ impl Control {
         &mut self,
         place: &BackendPlace,
         to: Override,
+        by: &Peer,
     ) -> Result<Overridden, CommandError> {
         let (service, backend) = self.placed(place)?;
         let (service, backend) = (service.clone(), backend.clone());
         let id = backend_identity(&service, backend.address);
-        let before = self.drained.get(&id).copied();
+        let before = self.overrides.of(id);
         let now = SystemTime::now();
-        match (to, before) {
-            (Override::Drain, Some(since)) => {
-                return Ok(told(format!(
-                    "{place} drains already, since {}: {}",
-                    rfc3339(since),
-                    flows_words(&service, since, now)
-                )));
-            }
-            (Override::Enable, None) => {
-                return Ok(told(format!("{place} is not drained; nothing changed")));
-            }
-            (Override::Drain, None) => drop(self.drained.insert(id, now)),
-            (Override::Enable, Some(_)) => {
-                self.drained.remove(&id);
-                self.arrivals.take_part(id, now);
-            }
+        let after = decided(&before, to, now, by);
+        if after == before {
+            let words = unchanged_words(&service, &before, to, now);
+            // What could not be kept before may be now.
+            return Ok(self.told(format!("{place} {words}"), None));
         }
+        self.put(id, before, after, now);
         if let Err(error) = self.apply() {
-            match before {
-                Some(since) => drop(self.drained.insert(id, since)),
-                None => drop(self.drained.remove(&id)),
-            }
+            self.put(id, after, before, now);
             self.apply_or_log();
+            self.save_overrides();
             return Err(CommandError::Override(error.to_string()));
         }
-        let overridden = match to {
-            Override::Drain => Overridden {
-                summary: format!(
-                    "{place} drains: new flows go elsewhere, {}; `divvy enable {place}` ends it",
-                    flows_words(&service, now, now)
-                ),
-                warning: self.nobody_left(&service, &backend),
-            },
-            Override::Enable => told(self.enabled_words(place, &service, &backend)),
+        let words = match to {
+            Override::Drain => format!(
+                "drains: new flows go elsewhere, {}; `divvy enable {place}` ends it",
+                flows_words(&service, now, now)
+            ),
+            Override::Disable => format!(
+                "is disabled: it gets no traffic and is not probed, {}; `divvy enable {place}` \
+                 ends it",
+                ended_words(&service)
+            ),
+            Override::Weight(weight) => format!(
+                "has weight {weight}, {} in the file; `divvy enable {place}` ends it",
+                backend.weight
+            ),
+            Override::Enable => self.enabled_words(&service, &backend, &before),
         };
-        info!("{}", overridden.summary);
+        let warning = match to {
+            Override::Enable => None,
+            _ => self.nobody_left(&service, &backend),
+        };
+        let overridden = self.told(format!("{place} {words}"), warning);
+        info!("{} (by {by})", overridden.summary);
         Ok(overridden)
+    }
+
+    /// Puts other overrides in force; probes begin and end with them.
+    fn put(&mut self, id: u64, before: Overrides, after: Overrides, now: SystemTime) {
+        self.overrides.set(id, after);
+        match (
+            before.hold.map(|hold| hold.to),
+            after.hold.map(|hold| hold.to),
+        ) {
+            (Some(Hold::Maint), Some(Hold::Maint)) => {}
+            (_, Some(Hold::Maint)) => {
+                self.probed.remove(&id);
+                self.look_after();
+            }
+            // What was known of it is too old.
+            (Some(Hold::Maint), _) => {
+                self.look_after();
+                self.arrivals.join(id);
+            }
+            (Some(Hold::Drain), None) => self.arrivals.take_part(id, now),
+            _ => {}
+        }
+    }
+
+    /// The answer, once what is in force has been saved.
+    fn told(&mut self, summary: String, warning: Option<String>) -> Overridden {
+        let saved = self.overrides.save(&self.config);
+        let unsaved = saved.err().map(|error| {
+            format!(
+                "{error}; it is in force, but only until the daemon stops: mend that and give the \
+                 command again"
+            )
+        });
+        let warnings: Vec<String> = [warning, unsaved].into_iter().flatten().collect();
+        Overridden {
+            summary,
+            warning: (!warnings.is_empty()).then(|| warnings.join("\nwarning: ")),
+        }
     }
 
     /// The backend meant, or what there is instead.
@@ -109,167 +153,55 @@ impl Control {
             })
         })
     }
+}
 
-    /// Says so when no backend of this one's kind takes new flows any more.
-    fn nobody_left(&self, service: &Service, backend: &Backend) -> Option<String> {
-        let id = backend_identity(service, backend.address);
-        let entry = (self.applied.backends.values())
-            .find(|entry| identity_of(entry) == id && entry.state != state::REMOVED)?;
-        let eligible = (self.applied.services)
-            .get(&u32::from(entry.service_idx))?
-            .eligible;
-        let v4 = backend.address.is_ipv4();
-        let both = (service.backends.iter()).any(|b| b.address.is_ipv4() != v4);
-        let kind = match (both, v4) {
-            (false, _) => "",
-            (true, true) => "IPv4 ",
-            (true, false) => "IPv6 ",
-        };
-        (eligible == 0).then(|| {
-            format!(
-                "no {kind}backend of {} takes new flows now: they are refused",
-                service.name
-            )
+/// What is decided over a backend after this command. One that says what holds already changes
+/// nothing: neither since when nor by whom.
+fn decided(before: &Overrides, to: Override, now: SystemTime, by: &Peer) -> Overrides {
+    fn decision<T>(to: T, since: SystemTime, by: &Peer) -> Option<Decision<T>> {
+        Some(Decision {
+            to,
+            since,
+            uid: Some(by.uid),
         })
     }
-
-    fn enabled_words(&self, place: &BackendPlace, service: &Service, backend: &Backend) -> String {
-        let condition = self.condition(service, backend);
-        let mut words = format!("{place} is enabled");
-        // Writing into a string does not fail.
-        let _ = if !condition.alive {
-            write!(
-                words,
-                ", but down ({}): it takes new flows once it is up",
-                condition.reason
-            )
-        } else if backend.weight == 0 {
-            write!(words, "; its weight is 0: it takes no new flows")
-        } else if service.slow_start.is_zero() {
-            write!(words, ": it takes new flows")
-        } else {
-            let slow_start = short(service.slow_start);
-            write!(
-                words,
-                ": it takes new flows, its full share in {slow_start}"
-            )
-        };
-        words
-    }
-
-    /// Drains that an earlier daemon left in the tables, and the health of those backends.
-    pub(super) fn adopt_drains(&mut self) {
-        let draining: Vec<backend::Backend> = (self.applied.backends.values())
-            .filter(|entry| entry.state == state::DRAIN)
-            .copied()
-            .collect();
-        for entry in &draining {
-            self.adopt_drain(entry);
-        }
-    }
-
-    fn adopt_drain(&mut self, entry: &backend::Backend) {
-        let since = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(entry.since_unix));
-        let id = identity_of(entry);
-        let over = (self.config.services.iter())
-            .find(|service| {
-                (service.backends.iter()).any(|b| backend_identity(service, b.address) == id)
-            })
-            .and_then(|service| flows_end(service, since))
-            .is_some_and(|end| end <= SystemTime::now());
-        self.drained.insert(id, since);
-        // What becomes of its flows tells its health, unless their time is over: then they are reset
-        // either way, and its probes will tell.
-        let up = over || entry.flows == backend::flows::FORWARD;
-        self.probed
-            .insert(id, Probed::adopted(Health { up, since }));
-    }
-
-    /// A backend's state, with why and since when.
-    pub(super) fn shown(&self, service: &Service, id: u64, backend: &Backend) -> Shown {
-        const DRAINED: &str = "drained by the operator";
-        let now = SystemTime::now();
-        let Condition {
-            alive,
-            since,
-            reason,
-        } = self.condition(service, backend);
-        let drained = self.drained.get(&id);
-        let percent =
-            ramp(service, self.arrivals.came_up().get(&id)).map_or(100, |ramp| ramp.percent(now));
-        match drained {
-            Some(since) if alive => Shown {
-                state: "drain",
-                since: *since,
-                reason: format!("{DRAINED}; {}", flows_words(service, *since, now)),
+    let hold = |to: Hold| match before.hold {
+        Some(hold) if hold.to == to => before.hold,
+        _ => decision(to, now, by),
+    };
+    match to {
+        Override::Drain => Overrides {
+            hold: hold(Hold::Drain),
+            ..*before
+        },
+        Override::Disable => Overrides {
+            hold: hold(Hold::Maint),
+            ..*before
+        },
+        Override::Weight(weight) => Overrides {
+            weight: match before.weight {
+                Some(same) if same.to == weight => before.weight,
+                _ => decision(weight, now, by),
             },
-            Some(_) => Shown {
-                state: "down",
-                since,
-                reason: format!("{reason}; {DRAINED}"),
-            },
-            None if alive && percent < 100 => Shown {
-                state: "up",
-                since,
-                reason: format!("slow start: {percent} %; {reason}"),
-            },
-            None => Shown {
-                state: if alive { "up" } else { "down" },
-                since,
-                reason,
-            },
-        }
-    }
-
-    /// A backend's health and the way to it, without what the operator says.
-    pub(super) fn condition(&self, service: &Service, backend: &Backend) -> Condition {
-        let probed = self.probed.get(&backend_identity(service, backend.address));
-        let obstacle = obstacle(service, self.next_hops.get(&backend.address.ip()));
-        Condition {
-            alive: obstacle.is_none() && probed.is_some_and(|probed| probed.health.up),
-            since: probed.map_or(self.config_loaded, |probed| probed.health.since),
-            reason: match (obstacle, probed) {
-                (Some(obstacle), _) => obstacle,
-                (None, Some(probed)) => probed.reason.clone(),
-                (None, None) => "not probed yet".to_owned(),
-            },
-        }
+            ..*before
+        },
+        Override::Enable => Overrides::default(),
     }
 }
 
-/// What `status` says of a backend.
-pub(super) struct Shown {
-    pub(super) state: &'static str,
-    pub(super) since: SystemTime,
-    pub(super) reason: String,
-}
-
-/// How a backend fares.
-pub(super) struct Condition {
-    pub(super) alive: bool,
-    pub(super) since: SystemTime,
-    pub(super) reason: String,
-}
-
-fn told(summary: String) -> Overridden {
-    Overridden {
-        summary,
-        warning: None,
-    }
-}
-
-/// What becomes of the flows of a backend that drains since then.
-pub(super) fn flows_words(service: &Service, since: SystemTime, now: SystemTime) -> String {
-    let end = flows_end(service, since);
-    let left = end.and_then(|end| end.duration_since(now).ok());
-    match left.filter(|left| !left.is_zero()) {
-        _ if service.on_down == OnDown::Keep => "its flows run on (on_down: keep)".to_owned(),
-        Some(left) => {
-            // A time that is not over is not told as none.
-            let seconds = left.as_millis().div_ceil(1000);
-            let left = Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX));
-            format!("its flows are reset in {}", short(left))
+fn unchanged_words(service: &Service, before: &Overrides, to: Override, now: SystemTime) -> String {
+    let since = before.hold.map_or(now, |hold| hold.since);
+    match to {
+        Override::Drain => format!(
+            "drains already, since {}: {}",
+            rfc3339(since),
+            flows_words(service, since, now)
+        ),
+        Override::Disable => format!("is disabled already, since {}", rfc3339(since)),
+        Override::Weight(weight) => {
+            let since = before.weight.map_or(now, |weight| weight.since);
+            format!("has weight {weight} already, since {}", rfc3339(since))
         }
-        None => "its flows are reset".to_owned(),
+        Override::Enable => "has no override; nothing changed".to_owned(),
     }
 }

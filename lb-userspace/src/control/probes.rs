@@ -23,8 +23,10 @@ impl Probed {
 }
 
 impl Control {
-    /// Tells the checker and the watcher what to look after, and forgets what is gone.
+    /// Tells the checker and the watcher what to look after, and forgets what is gone. Disabled
+    /// backends are not probed.
     pub(super) fn look_after(&mut self) {
+        let mut known = HashSet::new();
         let wanted: Vec<Wanted> = (self.config.services.iter())
             .flat_map(|service| {
                 service
@@ -32,9 +34,13 @@ impl Control {
                     .iter()
                     .map(move |backend| (service, backend))
             })
-            .map(|(service, backend)| {
+            .filter_map(|(service, backend)| {
                 let id = backend_identity(service, backend.address);
-                Wanted {
+                known.insert(id);
+                if self.overrides.of(id).disabled().is_some() {
+                    return None;
+                }
+                Some(Wanted {
                     id,
                     target: target(service, backend),
                     interval: service.health_check.interval,
@@ -49,13 +55,13 @@ impl Control {
                         Some(Health { up: false, since }) => Initial::Down { since },
                         None => Initial::Unknown,
                     },
-                }
+                })
             })
             .collect();
-        let known: HashSet<u64> = wanted.iter().map(|wanted| wanted.id).collect();
-        self.probed.retain(|id, _| known.contains(id));
-        self.drained.retain(|id, _| known.contains(id));
-        self.arrivals.retain(&known);
+        self.overrides.retain(&known);
+        let probed: HashSet<u64> = wanted.iter().map(|wanted| wanted.id).collect();
+        self.probed.retain(|id, _| probed.contains(id));
+        self.arrivals.retain(&probed);
         self.checker.apply(wanted);
 
         let addresses: HashSet<_> = backend_addresses(&self.config).map(|a| a.ip()).collect();
@@ -97,6 +103,9 @@ impl Control {
                     let id = backend_identity(service, backend.address);
                     let resolved =
                         (self.next_hops.get(&ip)).is_some_and(|hop| hop.peer_mac.is_some());
+                    if self.overrides.of(id).disabled().is_some() {
+                        return true;
+                    }
                     (self.probed.get(&id)).is_some_and(|probed| {
                         !probed.health.up || resolved || self.unreachable.contains_key(&ip)
                     })

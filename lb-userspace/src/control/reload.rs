@@ -45,6 +45,7 @@ impl Control {
         }
         self.arrivals.reloaded(&before, &self.config);
         self.look_after();
+        self.save_overrides();
         // States of backends that went or came are settled now.
         self.apply_or_log();
         if let Some(listener) = metrics {

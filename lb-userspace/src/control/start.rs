@@ -13,7 +13,11 @@ use tokio::{sync::mpsc, task::block_in_place, time::timeout_at};
 use tracing::{info, warn};
 
 use super::{
-    COMMAND_QUEUE, Control, Handle, arrivals::Arrivals, decisions::Decisions, sweeper,
+    COMMAND_QUEUE, Control, Handle,
+    arrivals::Arrivals,
+    decisions::Decisions,
+    overrides::{Kept, StateFile},
+    sweeper,
     unused::Unused,
 };
 use crate::{
@@ -39,6 +43,8 @@ const EVENT_QUEUE: usize = 1024;
 pub struct Options {
     pub config_path: PathBuf,
     pub run_dir: PathBuf,
+    /// Overrides are kept here, in a file of this run directory's own.
+    pub state_dir: PathBuf,
     /// Log each new flow.
     pub trace: bool,
 }
@@ -136,6 +142,7 @@ impl Control {
         let (net_in, net_events) = mpsc::channel(EVENT_QUEUE);
         let (metrics, metrics_sockets) = mpsc::channel(1);
         let now = SystemTime::now();
+        let state = StateFile::new(&options.state_dir, &options.run_dir);
         let mut control = Self {
             options,
             config,
@@ -149,7 +156,7 @@ impl Control {
             rings: RingCache::default(),
             checker: Checker::new(health_in),
             probed: HashMap::new(),
-            drained: HashMap::new(),
+            overrides: Kept::new(state),
             arrivals: Arrivals::default(),
             due: None,
             decisions: Decisions::default(),
@@ -167,7 +174,7 @@ impl Control {
             reports: sweeper::spawn(flow_sweeper).map_err(StartError::Thread)?,
         };
         control.adopt_health();
-        control.adopt_drains();
+        control.adopt_overrides();
         control.look_after();
         control.first_results().await;
         // The first tables wait for all backends' first results: those decisions are not late.
@@ -175,6 +182,8 @@ impl Control {
         (control.apply()).map_err(|error| StartError::Tables(error.to_string()))?;
         block_in_place(|| control.attach_all(&links))?;
         control.move_metrics(listener).await;
+        // Only now: a start that fails leaves the file as it was.
+        control.save_overrides();
         let handle = Handle {
             commands: commands_in,
             decision_to_tables: control.decisions.took_seconds(),

@@ -5,14 +5,14 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::SystemTime};
 
 use lb_common::{
     LAYOUT_VERSION, PROTOCOL_UDP,
-    backend::{self, BackendStats},
+    backend::{self, BackendStats, flows},
     flow::state,
     reason::Kind,
 };
 use tokio::sync::oneshot;
 
 use super::{
-    CommandError, Control, sweeper,
+    CommandError, Control, overrides, sweeper,
     view::{
         BackendStatus, ConfigStatus, FlowFilter, FlowStatus, FlowTotals, Flows, InterfaceStatus,
         ReasonCount, ServiceStatus, Status,
@@ -63,10 +63,10 @@ impl Control {
                 } else {
                     status.flows.half_open += 1;
                 }
-                if let Some((service, backend)) = places.get(&flow.backend_idx)
-                    && is_active(flow)
-                {
-                    status.services[*service].backends[*backend].active_flows += 1;
+                if let Some((service, backend)) = places.get(&flow.backend_idx) {
+                    let backend = &mut status.services[*service].backends[*backend];
+                    backend.active_flows += u64::from(is_active(flow));
+                    backend.opening_flows += u64::from(is_opening(flow));
                 }
             });
             // Nobody may be waiting any more.
@@ -172,6 +172,8 @@ impl Control {
     ) -> BackendStatus {
         let ip = backend.address.ip();
         let shown = self.shown(service, id, backend);
+        let overrides = self.overrides.of(id);
+        let reset = (self.entry(service, backend)).is_some_and(|e| e.flows == flows::RESET);
         let next_hop = match (self.next_hops.get(&ip), self.unreachable.get(&ip)) {
             (Some(hop), _) => match hop.peer_mac {
                 Some(mac) => format!("{} by interface {}", mac_text(mac), hop.ifindex),
@@ -186,9 +188,13 @@ impl Control {
             state: shown.state.to_owned(),
             reason: shown.reason,
             since: rfc3339(shown.since),
-            weight: backend.weight,
+            weight: (overrides.weight).map_or(backend.weight, |weight| weight.to),
+            weight_configured: backend.weight,
+            overridden: overrides::words::status(&overrides),
             backup: backend.backup,
             active_flows: 0,
+            opening_flows: 0,
+            existing_flows: if reset { "reset" } else { "forwarded" }.to_owned(),
             flows_total: stats.flows,
             packets_total: stats.packets_in + stats.packets_out,
             bytes_total: stats.bytes_in + stats.bytes_out,
@@ -237,6 +243,16 @@ fn is_active(flow: &FlowRecord) -> bool {
     match flow.state {
         state::ESTABLISHED | state::FIN => true,
         state::ANSWERED => flow.protocol == PROTOCOL_UDP,
+        _ => false,
+    }
+}
+
+/// A flow that both sides may yet confirm.
+fn is_opening(flow: &FlowRecord) -> bool {
+    match flow.state {
+        state::HALF_OPEN => true,
+        // Of TCP: the backend's SYN-ACK came by.
+        state::ANSWERED => flow.protocol != PROTOCOL_UDP,
         _ => false,
     }
 }

@@ -42,17 +42,27 @@ pub struct BackendStatus {
     pub name: String,
     /// Without a port where packets keep the one that the client asked for.
     pub address: String,
-    /// `up`, `down` or `drain`.
+    /// `up`, `down`, `drain` or `maint`.
     pub state: String,
     /// Why it is in this state, in words.
     pub reason: String,
     /// Since when, RFC 3339.
     pub since: String,
+    /// The one in force.
     pub weight: u16,
+    /// That of the file.
+    pub weight_configured: u16,
+    /// What the operator decided over it; null for nothing.
+    #[serde(rename = "override")]
+    pub overridden: Option<OverrideStatus>,
     /// It gets new flows only while no other backend does.
     pub backup: bool,
     /// Confirmed flows that not both ends have closed.
     pub active_flows: u64,
+    /// Flows that may yet be confirmed.
+    pub opening_flows: u64,
+    /// What becomes of packets of the flows it has: `forwarded` or `reset`.
+    pub existing_flows: String,
     /// Flows sent to it since its entry was made.
     pub flows_total: u64,
     /// Packets and bytes, both directions together.
@@ -60,6 +70,19 @@ pub struct BackendStatus {
     pub bytes_total: u64,
     /// MAC address and interface by which packets go to it, or why there are none.
     pub next_hop: String,
+}
+
+/// What the operator decided over a backend.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OverrideStatus {
+    /// `drain`, `maint`, or null for neither.
+    pub state: Option<String>,
+    /// In place of the file's; null for that one.
+    pub weight: Option<u16>,
+    /// When the last of these was decided, RFC 3339.
+    pub since: String,
+    /// The user who decided it, where that is known.
+    pub uid: Option<u32>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -171,11 +194,22 @@ impl Display for BackendPlace {
 pub enum Override {
     /// No new flows; old ones go on for a while.
     Drain,
+    /// No traffic and no probes; its flows end at once.
+    Disable,
+    /// In place of the file's, 0-1000.
+    Weight(u16),
     /// As the file and its health say.
     Enable,
 }
 
-/// `POST /v1/services/SERVICE/backends/BACKEND/drain` and `…/enable`.
+/// The body of `POST /v1/services/SERVICE/backends/BACKEND/weight`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Weight {
+    pub weight: u16,
+}
+
+/// `POST /v1/services/SERVICE/backends/BACKEND/drain`, `…/disable`, `…/weight` and `…/enable`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Overridden {
     /// One line that says what changed.

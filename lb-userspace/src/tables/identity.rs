@@ -27,6 +27,12 @@ pub fn backend(service: &str, protocol: u8, address: SocketAddr) -> u64 {
     finish(fnv(h, &address.port().to_be_bytes()))
 }
 
+/// A hash of any text.
+#[must_use]
+pub fn text(text: &str) -> u64 {
+    finish(fnv(FNV_OFFSET, text.as_bytes()))
+}
+
 /// FNV-1a, 64 bits (draft-eastlake-fnv).
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;

@@ -10,6 +10,7 @@ pub mod ids;
 mod interfaces;
 pub mod maglev;
 mod modes;
+mod overrides;
 pub mod ring;
 mod service;
 pub mod slow_start;
@@ -38,6 +39,7 @@ use lb_common::{
 pub use self::{
     address::{address_of, words},
     modes::{identity_of, obstacle},
+    overrides::{Decision, Hold, Overrides},
     ring::RingCache,
     sources::Entry,
     standing::{flows_end, next_change, ramp},
@@ -47,6 +49,7 @@ use self::{
     ids::Ids,
     maglev::Member,
     modes::{admit_backend, entry_identity, number, tunnel},
+    overrides::{overrides_of, weighed},
     ring::{Order, Ring},
     service::{counted, protocol_number, scheduler, timeouts},
     standing::{Candidate, members},
@@ -145,8 +148,8 @@ pub struct Inputs<'a> {
     pub config: &'a Config,
     /// By backend identity; a backend that is missing is down.
     pub health: &'a HashMap<u64, Health>,
-    /// Since when backends drain, by identity.
-    pub drained: &'a HashMap<u64, SystemTime>,
+    /// What the operator decides, by backend identity.
+    pub overrides: &'a HashMap<u64, Overrides>,
     /// When backends came up that had been down, or that joined a running service, by identity.
     pub came_up: &'a HashMap<u64, SystemTime>,
     pub now: SystemTime,
@@ -240,6 +243,7 @@ fn add_service(
     let (mut candidates, mut own) = (Vec::new(), Vec::new());
     let backends = (service.backends.iter()).filter(|b| Family::of(b.address.ip()) == family);
     for backend in backends {
+        let backend = &weighed(backend, &overrides_of(inputs.overrides, service, backend));
         let identity = backend_identity(service, backend.address);
         let backend_idx = ids.backend(entry_identity(identity, service.mode))?;
         let mut entry = backend_entry(service, service_idx, backend, inputs, ids)?;

@@ -4,7 +4,10 @@ use std::time::SystemTime;
 
 use lb_common::backend::{flows, state};
 
-use super::{Inputs, backend_identity, maglev::Member, obstacle, slow_start::Ramp, unix_seconds};
+use super::{
+    Hold, Inputs, backend_identity, maglev::Member, obstacle, overrides_of, slow_start::Ramp,
+    unix_seconds,
+};
 use crate::config::{Backend, OnDown, Service};
 
 /// What the entry of a backend says of it.
@@ -15,26 +18,30 @@ pub(super) struct Standing {
 }
 
 /// Where a backend stands. One that drains and fails its probes is dead to its flows, and drains on
-/// once it is well: its entry says that it drains, and since when, whatever its health.
+/// once it is well: its entry says that it drains, and since when, whatever its health. One that is
+/// disabled is dead to its flows.
 pub(super) fn standing(service: &Service, backend: &Backend, inputs: &Inputs<'_>) -> Standing {
     let identity = backend_identity(service, backend.address);
     let health = inputs.health.get(&identity);
     let next_hop = inputs.next_hops.get(&backend.address.ip());
     let alive = health.is_some_and(|health| health.up) && obstacle(service, next_hop).is_none();
-    let drained = inputs.drained.get(&identity).copied();
-    let over =
-        (drained.and_then(|since| flows_end(service, since))).is_some_and(|end| end <= inputs.now);
+    let overrides = overrides_of(inputs.overrides, service, backend);
+    let over = (overrides.drained())
+        .and_then(|since| flows_end(service, since))
+        .is_some_and(|end| end <= inputs.now);
+    let disabled = overrides.disabled().is_some();
     Standing {
-        state: match drained {
-            Some(_) => state::DRAIN,
+        state: match overrides.hold.map(|hold| hold.to) {
+            Some(Hold::Drain) => state::DRAIN,
+            Some(Hold::Maint) => state::MAINT,
             None if alive => state::UP,
             None => state::DOWN,
         },
         flows: match service.on_down {
-            OnDown::Reset if !alive || over => flows::RESET,
+            OnDown::Reset if !alive || over || disabled => flows::RESET,
             _ => flows::FORWARD,
         },
-        since_unix: drained
+        since_unix: (overrides.hold.map(|hold| hold.since))
             .or(health.map(|health| health.since))
             .map_or(0, unix_seconds),
     }
@@ -101,8 +108,8 @@ pub(super) fn members(candidates: Vec<Candidate>) -> Vec<Member> {
 pub fn next_change(inputs: &Inputs<'_>) -> Option<SystemTime> {
     let of_backend = |service: &Service, backend: &Backend| {
         let identity = backend_identity(service, backend.address);
-        let drained = inputs.drained.get(&identity);
-        let end = drained.and_then(|since| flows_end(service, *since));
+        let drained = overrides_of(inputs.overrides, service, backend).drained();
+        let end = drained.and_then(|since| flows_end(service, since));
         let step = ramp(service, inputs.came_up.get(&identity))
             .and_then(|ramp| ramp.next_step(inputs.now));
         [end.filter(|end| *end > inputs.now), step]

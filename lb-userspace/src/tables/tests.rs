@@ -37,7 +37,7 @@ macro_rules! inputs {
         Inputs {
             config: &$world.config,
             health: &$world.health,
-            drained: &$world.drained,
+            overrides: &$world.overrides,
             came_up: &$world.came_up,
             now: $world.now,
             next_hops: &$world.next_hops,

@@ -6,7 +6,7 @@ use std::{
     fs::{self, OpenOptions},
     io,
     path::{Path, PathBuf},
-    process::{ExitStatus, Output},
+    process::{ExitStatus, Output, Stdio},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -119,8 +119,10 @@ impl Divvy {
         let binary = self.binary.to_string_lossy();
         let before = ["timeout", "--signal=KILL", &patience];
         let words = before.iter().chain(by).copied().chain([&*binary, verb]);
-        let words = words.map(str::to_owned);
-        words.chain(self.places()).collect()
+        let words = words.map(str::to_owned).chain(self.places());
+        words
+            .chain((verb == "run").then(|| self.state()).into_iter().flatten())
+            .collect()
     }
 
     /// Runs the command line, with this instance's `--config` and `--run-dir`.
@@ -132,6 +134,15 @@ impl Divvy {
         all.extend(places.iter().map(String::as_str));
         all.extend(words);
         self.host.run(&all)
+    }
+
+    /// The same without waiting for its end.
+    #[must_use]
+    pub fn start_cli(&self, words: &[&str]) -> Process {
+        let mut command = process::command(&[&self.binary]);
+        command.args(self.places()).args(words);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.host.spawn(command)
     }
 
     /// What the command line prints. Panics, with what it said, unless it succeeds.
@@ -300,10 +311,24 @@ impl Divvy {
             .try_clone()
             .expect("a file just opened can be opened twice");
         let mut command = process::command(&[&*self.binary.to_string_lossy(), "run"]);
-        command.args(self.places()).stdout(log).stderr(log_too);
+        command.args(self.places()).args(self.state());
+        command.stdout(log).stderr(log_too);
         let mut daemon = self.daemon();
         assert!(daemon.is_none(), "divvy runs already");
         *daemon = Some(self.host.spawn(command));
+    }
+
+    /// Where the daemon keeps its overrides.
+    #[must_use]
+    pub fn state_dir(&self) -> PathBuf {
+        self.config.with_file_name("state")
+    }
+
+    fn state(&self) -> [String; 2] {
+        [
+            "--state-dir".to_owned(),
+            self.state_dir().display().to_string(),
+        ]
     }
 
     fn places(&self) -> [String; 4] {

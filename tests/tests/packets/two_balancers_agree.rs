@@ -16,7 +16,8 @@ use lb_userspace::{
     config::{self, Config},
     net::NextHop,
     tables::{
-        Health, Inputs, RingCache, Tables, backend_identity, compute, diff::difference, ids::Ids,
+        Health, Hold, Inputs, Overrides, RingCache, Tables, backend_identity, compute,
+        diff::difference, ids::Ids,
     },
 };
 
@@ -80,7 +81,7 @@ impl Balancer {
     fn apply(&mut self, config: &Config) {
         self.now += Duration::from_secs(1);
         let mut health = HashMap::new();
-        let mut drained = HashMap::new();
+        let mut overrides = HashMap::new();
         let mut came_up = HashMap::new();
         let mut next_hops = HashMap::new();
         for service in &config.services {
@@ -98,7 +99,7 @@ impl Balancer {
                     },
                 );
                 if self.drained.contains(&ip) {
-                    drained.insert(id, self.now);
+                    overrides.insert(id, Overrides::held(Hold::Drain, self.now));
                 }
                 let arrived = self.came_up.iter().rev().find(|(who, _)| *who == ip);
                 came_up.extend(arrived.map(|(_, when)| (id, *when)));
@@ -108,7 +109,7 @@ impl Balancer {
         let inputs = Inputs {
             config,
             health: &health,
-            drained: &drained,
+            overrides: &overrides,
             came_up: &came_up,
             now: self.now,
             next_hops: &next_hops,

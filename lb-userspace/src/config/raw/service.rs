@@ -13,7 +13,7 @@ use crate::config::{
     vip::{PortRange, Vip, backend_text},
 };
 
-const WEIGHT_MAX: u16 = 1000;
+const WEIGHT_MAX: u16 = crate::config::MAX_WEIGHT;
 
 /// What services must not share, and what they have in all.
 #[derive(Default)]

@@ -1,7 +1,7 @@
 //! Who takes new flows, and whose flows go on: backups, drains, slow starts.
 
 use super::*;
-use crate::tables::{maglev, next_change};
+use crate::tables::{Decision, Hold, Overrides, maglev, next_change};
 
 const THREE: &str = r#"
 interfaces: [eth0]
@@ -35,7 +35,27 @@ impl World {
 
     fn drain(&mut self, backend: &str) {
         let id = self.identity(backend);
-        self.drained.insert(id, self.now);
+        self.overrides
+            .insert(id, Overrides::held(Hold::Drain, self.now));
+        self.step();
+    }
+
+    fn disable(&mut self, backend: &str) {
+        let id = self.identity(backend);
+        self.overrides
+            .insert(id, Overrides::held(Hold::Maint, self.now));
+        self.health.remove(&id);
+        self.step();
+    }
+
+    fn weigh(&mut self, backend: &str, to: u16) {
+        let id = self.identity(backend);
+        let decision = Decision {
+            to,
+            since: self.now,
+            uid: Some(0),
+        };
+        self.overrides.entry(id).or_default().weight = Some(decision);
         self.step();
     }
 
@@ -157,7 +177,7 @@ fn a_drained_backend_keeps_its_flows_until_the_deadline() {
     );
     assert_eq!(world.next_change_in(), None);
     // Enabled again.
-    world.drained.clear();
+    world.overrides.clear();
     world.step();
     let entry = world.of("b");
     assert_eq!(
@@ -198,6 +218,46 @@ fn a_drained_backend_that_dies_resets_its_flows_and_drains_on_when_it_is_well() 
         (backend::state::DRAIN, backend::flows::FORWARD)
     );
     assert_eq!(world.shares(), [50, 0, 50]);
+}
+
+#[test]
+fn a_disabled_backend_is_dead_to_its_flows_at_once() {
+    for (on_down, flows) in [
+        ("reset", backend::flows::RESET),
+        ("keep", backend::flows::FORWARD),
+    ] {
+        let on_down = format!("    on_down: {on_down}\n    backends:");
+        let mut world = World::new(&THREE.replace("    backends:", &on_down));
+        world.step();
+        world.disable("b");
+        let entry = world.of("b");
+        assert_eq!((entry.state, entry.flows), (backend::state::MAINT, flows));
+        assert_eq!(entry.since_unix, 2000);
+        assert_eq!(world.shares(), [50, 0, 50]);
+        assert_eq!(world.next_change_in(), None, "it has no deadline");
+    }
+}
+
+#[test]
+fn a_weight_of_the_operators_is_in_force_in_place_of_the_files() {
+    let mut world = World::new(THREE);
+    world.step();
+    world.weigh("a", 2);
+    assert_eq!(world.of("a").weight, 2);
+    assert_eq!(world.shares(), [40, 40, 20]);
+    world.config.services[0].backends[0].weight = 7;
+    assert_eq!(world.step(), 0, "the file's does not count");
+    world.weigh("a", 0);
+    assert_eq!(world.shares(), [0, 67, 33]);
+    let entry = world.of("a");
+    assert_eq!(
+        (entry.state, entry.flows),
+        (backend::state::UP, backend::flows::FORWARD)
+    );
+    world.config.services[0].backends[0].weight = 1;
+    world.overrides.clear();
+    world.step();
+    assert_eq!(world.shares(), [25, 50, 25]);
 }
 
 #[test]

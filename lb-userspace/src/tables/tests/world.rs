@@ -1,12 +1,13 @@
 //! A world whose tables are computed, compared and written as the daemon does it.
 
 use super::*;
+use crate::tables::Overrides;
 
 /// A world in which the tables are computed again and again.
 pub(super) struct World {
     pub(super) config: Config,
     pub(super) health: HashMap<u64, Health>,
-    pub(super) drained: HashMap<u64, SystemTime>,
+    pub(super) overrides: HashMap<u64, Overrides>,
     pub(super) came_up: HashMap<u64, SystemTime>,
     pub(super) now: SystemTime,
     pub(super) next_hops: HashMap<IpAddr, NextHop>,
@@ -22,7 +23,7 @@ impl World {
         let mut world = Self {
             config,
             health: HashMap::new(),
-            drained: HashMap::new(),
+            overrides: HashMap::new(),
             came_up: HashMap::new(),
             now: UNIX_EPOCH + Duration::from_secs(2000),
             next_hops: HashMap::new(),
