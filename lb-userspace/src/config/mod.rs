@@ -22,6 +22,7 @@ mod raw;
 mod section;
 mod shape;
 mod sources;
+mod told;
 mod units;
 mod vip;
 
@@ -50,8 +51,17 @@ pub use vip::{PortPrefix, PortRange, Vip, backend_text};
 ///
 /// # Errors
 ///
-/// As [`parse`], and [`ConfigError::Read`] for a file that cannot be read.
+/// As [`parse`] and [`read`].
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    parse(&read(path)?, &path.display().to_string())
+}
+
+/// Reads a file's text and checks nothing but that it is one.
+///
+/// # Errors
+///
+/// [`ConfigError::Read`], [`ConfigError::TooLarge`] and [`ConfigError::NotUtf8`].
+pub fn read(path: &Path) -> Result<String, ConfigError> {
     let name = path.display().to_string();
     let mut bytes = Vec::new();
     open(path)
@@ -64,10 +74,7 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
     if bytes.len() > MAX_FILE_BYTES {
         return Err(ConfigError::TooLarge { file: name });
     }
-    match String::from_utf8(bytes) {
-        Ok(text) => parse(&text, &name),
-        Err(error) => Err(ConfigError::not_utf8(&name, &error)),
-    }
+    String::from_utf8(bytes).map_err(|error| ConfigError::not_utf8(&name, &error))
 }
 
 /// Opens a file for reading. A named pipe that nobody writes to would hold the daemon for ever;

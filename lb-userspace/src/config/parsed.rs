@@ -9,13 +9,16 @@ use std::{
     time::Duration,
 };
 
+use serde::Serialize;
+
 use super::{
     sources::Sources,
+    told,
     vip::{PortRange, Vip},
 };
 
 /// A whole configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Config {
     /// Where XDP attaches: at least one name, each 1-15 bytes and listed once.
     pub interfaces: Vec<String>,
@@ -30,7 +33,7 @@ pub struct Config {
 }
 
 /// Source addresses and ports of mode `nat`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Snat {
     /// Unicast, each listed once, at most [`lb_common::MAX_SNAT`]. Empty: the host's own source
     /// address toward each backend.
@@ -39,7 +42,7 @@ pub struct Snat {
 }
 
 /// Most flows of each address family: 64 to 16,777,216 either.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Limits {
     /// Confirmed flows.
     pub flows: u32,
@@ -57,7 +60,7 @@ impl Default for Limits {
 }
 
 /// A named virtual service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Service {
     /// 1-63 characters of `A-Z a-z 0-9 . _ -`; no other service has it.
     pub name: String,
@@ -80,6 +83,7 @@ pub struct Service {
     pub timeouts: Timeouts,
     pub health_check: HealthCheck,
     /// At most [`lb_common::sources::MAX_SOURCES`] of a family over all services.
+    #[serde(flatten)]
     pub sources: Sources,
     /// May be empty: new flows are then answered with RST. In mode `route` each has a vip of its
     /// family, in one-way modes one with its port, if it has a port.
@@ -107,13 +111,14 @@ pub(super) fn only_port(ports: impl IntoIterator<Item = PortRange>) -> Option<u1
 }
 
 /// How packets are wrapped for backends of modes `ipip` and `gue`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Tunnel {
     /// Where outer packets say that they come from, varied from flow to flow: at most one prefix of
     /// each family. Without one, the host's own source address toward the backend.
     pub sources: Vec<Prefix>,
     /// Destination port of mode `gue`, not 0.
     pub port: u16,
+    #[serde(serialize_with = "told::variant")]
     pub variant: GueVariant,
 }
 
@@ -164,7 +169,7 @@ impl GueVariant {
 }
 
 /// New flows of a client go where its last one went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Affinity {
     /// Bits of an IPv4 address that tell one client from another, 1-32.
     pub prefix4: u8,
@@ -188,12 +193,13 @@ impl Default for Affinity {
 pub const MAX_WEIGHT: u16 = 1000;
 
 /// A real server behind a service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Backend {
     /// As a service's name; no other backend of the service has it.
     pub name: String,
     /// Unicast, IPv6 without flow label and scope; no other backend of the service has it. Port 0:
     /// packets keep the port that the client asked for.
+    #[serde(serialize_with = "told::address")]
     pub address: SocketAddr,
     /// Share of new flows, 0-1000; 0 takes none.
     pub weight: u16,
@@ -204,7 +210,7 @@ pub struct Backend {
 }
 
 /// How long a flow without packets is kept: 100 ms to 7 days each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Timeouts {
     pub half_open: Duration,
     pub established: Duration,
@@ -229,8 +235,9 @@ impl Default for Timeouts {
 }
 
 /// How the backends of a service are probed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct HealthCheck {
+    #[serde(flatten)]
     pub probe: Probe,
     /// Port to probe; `None` for that of [`Service::probe_port`].
     pub port: Option<u16>,
@@ -243,6 +250,7 @@ pub struct HealthCheck {
     /// Failures in a row that take it down, 1-100.
     pub fall: u32,
     /// Most that an interval is shortened or lengthened at random, 0-50 %.
+    #[serde(rename = "jitter")]
     pub jitter_percent: u32,
 }
 
@@ -261,7 +269,8 @@ impl Default for HealthCheck {
 }
 
 /// What one probe does.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
 pub enum Probe {
     /// Nothing: the backend always counts as healthy.
     None,

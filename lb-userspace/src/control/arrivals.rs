@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// By backend identity.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Arrivals {
     came_up: HashMap<u64, SystemTime>,
     /// Added to a running service, and not up yet.

@@ -6,9 +6,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::{mpsc, oneshot};
 
 use super::view::{
-    BackendPlace, Detached, FlowFilter, Flows, Overridden, Override, Reloaded, Status,
+    BackendPlace, Detached, FlowFilter, Flows, Overridden, Override, Reloaded, Status, diff::Diff,
 };
-use crate::datapath::DatapathError;
+use crate::{config::Config, datapath::DatapathError};
 
 /// How others talk to the control loop.
 #[derive(Clone)]
@@ -21,6 +21,12 @@ pub struct Handle {
 pub(super) enum Command {
     Status(oneshot::Sender<Result<Status, CommandError>>),
     Flows(FlowFilter, oneshot::Sender<Result<Flows, CommandError>>),
+    /// A configuration, and the name of its file.
+    Diff(
+        Box<Config>,
+        String,
+        oneshot::Sender<Result<Diff, CommandError>>,
+    ),
     /// By whom, unless it is a signal.
     Reload(
         Option<Peer>,

@@ -3,6 +3,7 @@
 
 mod arrivals;
 mod decisions;
+mod diff;
 mod handle;
 mod overrides;
 mod probes;
@@ -151,6 +152,9 @@ impl Control {
         match command {
             Some(Command::Status(reply)) => self.answer_status(reply),
             Some(Command::Flows(filter, reply)) => self.answer_flows(filter, reply),
+            Some(Command::Diff(config, name, reply)) => {
+                self.answer_diff(*config, &name, reply).await;
+            }
             Some(Command::Reload(by, reply)) => {
                 let by = by.map_or_else(|| "signal".to_owned(), |peer| peer.to_string());
                 let result = self.reload().await;

@@ -247,6 +247,11 @@ fn is_active(flow: &FlowRecord) -> bool {
     }
 }
 
+/// A flow that can carry data, or may come to that.
+pub(super) fn is_live(flow: &FlowRecord) -> bool {
+    is_active(flow) || is_opening(flow)
+}
+
 /// A flow that both sides may yet confirm.
 fn is_opening(flow: &FlowRecord) -> bool {
     match flow.state {

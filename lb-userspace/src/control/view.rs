@@ -1,6 +1,8 @@
 //! What the daemon tells about itself: the JSON of the API, and of `status` and `flows`. Fields
 //! are added, never renamed.
 
+pub mod diff;
+
 use std::{
     fmt::{self, Display, Formatter},
     net::{IpAddr, SocketAddr},

@@ -5,6 +5,7 @@ mod address;
 mod affinity;
 pub mod diff;
 mod entry;
+pub mod forecast;
 pub mod identity;
 pub mod ids;
 mod interfaces;

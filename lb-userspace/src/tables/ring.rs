@@ -54,7 +54,7 @@ impl Order {
 type Recipe = (Order, Vec<Member>);
 
 /// Rings built before, so that a change elsewhere does not build them again.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct RingCache {
     by_service: HashMap<u32, (Recipe, Arc<[u32]>)>,
 }
