@@ -15,6 +15,7 @@
 //! SIGINT and SIGTERM, and, after a SIGKILL, when the next lab starts. One process runs one lab at
 //! a time: a second one waits.
 
+mod api;
 mod backend;
 mod body;
 mod cleanup;
@@ -47,6 +48,7 @@ use std::{
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 pub use self::{
+    api::Answer,
     backend::Backend,
     body::{Digest, ten_megabytes},
     config::Config,

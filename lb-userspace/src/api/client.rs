@@ -2,7 +2,9 @@
 
 use std::{
     io,
+    os::unix::net::UnixStream as StdUnixStream,
     path::{Path, PathBuf},
+    thread,
     time::Duration,
 };
 
@@ -10,11 +12,12 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::{Method, Request, StatusCode, body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
-use tokio::net::UnixStream;
+use tokio::{net::UnixStream, sync::oneshot};
 
 use super::{ErrorBody, SOCKET};
 use crate::control::view::{
     BackendPlace, Detached, FlowFilter, Flows, Overridden, Override, Reloaded, Status, Weight,
+    diff::Diff,
 };
 
 /// A little longer than the server's own limit.
@@ -103,6 +106,16 @@ impl Client {
         self.send(Method::POST, &path, body).await
     }
 
+    /// What a reload would change if the file had this text.
+    ///
+    /// # Errors
+    /// When the daemon is not reachable or refuses; [`ClientError::InvalidConfig`] when the text is
+    /// not valid.
+    pub async fn diff(&self, text: String, file: &Path) -> Result<Diff, ClientError> {
+        let path = format!("/v1/diff?file={}", escape(&file.display().to_string()));
+        self.send(Method::POST, &path, text.into_bytes()).await
+    }
+
     /// # Errors
     /// When the daemon is not reachable or refuses.
     pub async fn detach(&self) -> Result<Detached, ClientError> {
@@ -124,19 +137,30 @@ impl Client {
             .map_err(|_| ClientError::Slow)?
     }
 
+    /// A connection. Where the socket's queue is full, the kernel has a call that may wait stand in line;
+    /// one that may not is sent away. So a thread waits, and is left behind if that takes too long.
+    async fn connect(&self) -> Result<UnixStream, ClientError> {
+        let (connected, waiting) = oneshot::channel();
+        let socket = self.socket.clone();
+        thread::spawn(move || connected.send(StdUnixStream::connect(socket)));
+        let stream = async {
+            let stream = waiting.await.map_err(io::Error::other)??;
+            stream.set_nonblocking(true)?;
+            UnixStream::from_std(stream)
+        };
+        stream.await.map_err(|source| ClientError::Unreachable {
+            path: self.socket.clone(),
+            source,
+        })
+    }
+
     async fn exchange<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
         body: Vec<u8>,
     ) -> Result<T, ClientError> {
-        let stream =
-            UnixStream::connect(&self.socket)
-                .await
-                .map_err(|source| ClientError::Unreachable {
-                    path: self.socket.clone(),
-                    source,
-                })?;
+        let stream = self.connect().await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
         let request = Request::builder()

@@ -1,6 +1,9 @@
 //! HTTP with JSON on a unix socket: the daemon serves it, the command line is its client.
 
 pub mod client;
+mod connections;
+mod refused;
+pub mod routes;
 pub mod server;
 
 use serde::{Deserialize, Serialize};

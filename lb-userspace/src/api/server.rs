@@ -1,116 +1,192 @@
-//! The API's server: HTTP with JSON on a unix socket. Each request becomes a question to the
-//! control loop.
+//! The API's server: HTTP with JSON on a unix socket, one request a connection. Every request is
+//! bounded: how many at a time, how large, and how long each part of it may take.
+
+mod socket;
 
 use std::{
-    fs, io,
-    os::unix::{fs::PermissionsExt as _, net::UnixStream as StdUnixStream},
-    path::{Path, PathBuf},
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use axum::{
-    Json, Router,
-    extract::{
-        ConnectInfo, DefaultBodyLimit, Path as UrlPath, Query, State, connect_info::Connected,
-    },
-    http::StatusCode,
-    response::{IntoResponse as _, Response},
-    routing::{get, post},
-    serve::IncomingStream,
+    Router,
+    body::{Body, Bytes},
+    http::{Request, StatusCode},
+    response::Response,
 };
-use nix::unistd::User;
-use tokio::net::{UnixListener, UnixStream};
-
-use super::{ErrorBody, SOCKET};
-use crate::{
-    config::MAX_WEIGHT,
-    control::{
-        CommandError, Handle, Peer,
-        view::{BackendPlace, FlowFilter, Override, Weight},
-    },
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{Service as _, service_fn},
 };
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{UnixListener, UnixStream},
+    sync::{Mutex, OwnedSemaphorePermit, Semaphore},
+    time::{sleep, timeout},
+};
+use tracing::{debug, warn};
 
-/// Longest that a request may take; a reload waits for nothing but the kernel.
-const REQUEST_TIME: Duration = Duration::from_secs(30);
-/// No request carries a body worth more.
-const BODY_LIMIT: usize = 64 * 1024;
+pub use self::socket::{ServerError, listen};
+use super::{
+    connections::{Connections, Phase, Seat},
+    refused::Answered,
+    routes::{self, refusal},
+};
+use crate::control::{Handle, Peer};
 
-/// The socket could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum ServerError {
-    #[error("a daemon already answers on {}; stop it first, or choose another --run-dir", path.display())]
-    InUse { path: PathBuf },
-    #[error("cannot listen on {}: {source}", path.display())]
-    Listen { path: PathBuf, source: io::Error },
-}
+/// From the connection to the end of the request's head.
+const HEAD_TIME: Duration = Duration::from_secs(5);
+/// Of the body.
+const BODY_TIME: Duration = Duration::from_secs(10);
+/// Of a whole connection, the answer included: a client that does not read it is not waited for.
+const CONNECTION_TIME: Duration = Duration::from_secs(75);
+/// Until another large answer is on its way.
+const TURN_TIME: Duration = Duration::from_secs(5);
+const HEAD_BYTES: usize = 16 * 1024;
+const HEADERS: usize = 64;
+/// Answers at a time that may be large. Each is in memory as a whole.
+const LARGE_AT_ONCE: usize = 2;
+/// Walks through the flow tables at a time.
+const SCANS_AT_ONCE: usize = 2;
+/// Until a connection is taken in again after that failed, for want of descriptors perhaps.
+const AFTER_FAILURE: Duration = Duration::from_millis(100);
 
-/// Opens the socket in the run directory, mode 0660, in place of one that nobody answers on.
-///
-/// # Errors
-/// When another daemon answers there, or the socket cannot be made.
-pub fn listen(run_dir: &Path) -> Result<UnixListener, ServerError> {
-    let path = run_dir.join(SOCKET);
-    if StdUnixStream::connect(&path).is_ok() {
-        return Err(ServerError::InUse { path });
-    }
-    let failed = |source| ServerError::Listen {
-        path: path.clone(),
-        source,
-    };
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-        _ => {}
-    }
-    let listener = UnixListener::bind(&path).map_err(failed)?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o660)).map_err(failed)?;
-    Ok(listener)
+/// What all connections share.
+struct Api {
+    router: TowerToHyperService<Router>,
+    large: Arc<Semaphore>,
+    scans: Arc<Semaphore>,
 }
 
 /// Answers requests until `stop` is ready, then finishes those under way.
-///
-/// # Errors
-/// When the socket fails.
 pub async fn serve(
     listener: UnixListener,
     control: Handle,
     stop: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    let app = Router::new()
-        .route("/v1/status", get(status))
-        .route("/v1/flows", get(flows))
-        .route("/v1/reload", post(reload))
-        .route(
-            "/v1/services/{service}/backends/{backend}/drain",
-            post(drain),
-        )
-        .route(
-            "/v1/services/{service}/backends/{backend}/disable",
-            post(disable),
-        )
-        .route(
-            "/v1/services/{service}/backends/{backend}/weight",
-            post(weight),
-        )
-        .route(
-            "/v1/services/{service}/backends/{backend}/enable",
-            post(enable),
-        )
-        .route("/v1/detach", post(detach))
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .with_state(control);
-    axum::serve(listener, app.into_make_service_with_connect_info::<Peer>())
-        .with_graceful_shutdown(stop)
-        .await
+) {
+    let api = Arc::new(Api {
+        router: TowerToHyperService::new(routes::router(control)),
+        large: Arc::new(Semaphore::new(LARGE_AT_ONCE)),
+        scans: Arc::new(Semaphore::new(SCANS_AT_ONCE)),
+    });
+    let connections = Arc::new(Connections::default());
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let next = async {
+            let accepted = listener.accept().await;
+            match accepted {
+                Ok((stream, _)) => Ok((stream, connections.admit().await)),
+                Err(error) => Err(error),
+            }
+        };
+        tokio::select! {
+            next = next => match next {
+                Ok((stream, seat)) => drop(tokio::spawn(attend(stream, seat, Arc::clone(&api)))),
+                Err(error) => {
+                    warn!("the API cannot take in a connection: {error}");
+                    sleep(AFTER_FAILURE).await;
+                }
+            },
+            () = &mut stop => break,
+        }
+    }
+    connections.close().await;
 }
 
-/// Service and backend of a path.
-type Names = UrlPath<(String, String)>;
-/// Who asks.
-use ConnectInfo as By;
+/// One connection, from its first byte to its last.
+async fn attend(stream: UnixStream, seat: Seat, api: Arc<Api>) {
+    let peer = Arc::new(peer(&stream));
+    let asked = Arc::new(AtomicBool::new(false));
+    // Held until the answer has been read, so that large ones do not pile up.
+    let turn = Mutex::new(None);
+    let io = TokioIo::new(Answered::new(stream, Arc::clone(&asked)));
+    let (api, seat, turn, peer, asked) = (&api, &seat, &turn, &peer, &asked);
+    let service = service_fn(move |request: Request<Incoming>| async move {
+        asked.store(true, Ordering::Relaxed);
+        let response = respond(api, seat, turn, peer, request).await;
+        let response = routes::with_json(response).await;
+        seat.enter(Phase::Writing);
+        Ok::<_, Infallible>(response)
+    });
+    let connection = http1::Builder::new()
+        .keep_alive(false)
+        // One who has said all may close that side, as `nc -N` does.
+        .half_close(true)
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(HEAD_BYTES)
+        .max_headers(HEADERS)
+        .writev(false)
+        .serve_connection(io, service);
+    tokio::select! {
+        ended = connection => {
+            if let Err(error) = ended {
+                debug!("a connection to the API broke off: {error}");
+            }
+        }
+        () = seat.needed() => debug!("a connection to the API had to make room for another"),
+        () = sleep(CONNECTION_TIME) => debug!("a connection to the API took too long"),
+    }
+}
 
-impl Connected<IncomingStream<'_, UnixListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        peer(stream.io())
+async fn respond(
+    api: &Api,
+    seat: &Seat,
+    turn: &Mutex<Option<OwnedSemaphorePermit>>,
+    peer: &Arc<Peer>,
+    request: Request<Incoming>,
+) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let (most, large, scans) = routes::demands(parts.uri.path());
+    if large {
+        let free = timeout(TURN_TIME, Arc::clone(&api.large).acquire_owned()).await;
+        let Ok(Ok(permit)) = free else {
+            let words = format!("{LARGE_AT_ONCE} large answers are on their way; ask again");
+            return refusal(StatusCode::SERVICE_UNAVAILABLE, words);
+        };
+        *turn.lock().await = Some(permit);
+    }
+    let body = match timeout(BODY_TIME, read(body, most)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(refused)) => return refused,
+        Err(_) => {
+            let words = format!("the body did not come within {BODY_TIME:?}");
+            return refusal(StatusCode::REQUEST_TIMEOUT, words);
+        }
+    };
+    seat.enter(Phase::Working);
+    let _scan = match scans {
+        true => api.scans.acquire().await.ok(),
+        false => None,
+    };
+    parts.extensions.insert(Arc::clone(peer));
+    let request = Request::from_parts(parts, Body::from(body));
+    match api.router.call(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+async fn read(body: Incoming, most: usize) -> Result<Bytes, Response> {
+    match Limited::new(body, most).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(refusal(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the body is larger than {most} bytes"),
+        )),
+        Err(error) => Err(refusal(
+            StatusCode::BAD_REQUEST,
+            format!("the body broke off: {error}"),
+        )),
     }
 }
 
@@ -118,86 +194,9 @@ impl Connected<IncomingStream<'_, UnixListener>> for Peer {
 fn peer(stream: &UnixStream) -> Peer {
     // Only a socket that was never connected has none.
     let known = stream.peer_cred().ok();
-    let uid = known.map_or(u32::MAX, |known| known.uid());
     Peer {
-        uid,
-        name: (User::from_uid(uid.into()).ok().flatten()).map(|user| user.name),
+        uid: known.map_or(u32::MAX, |known| known.uid()),
+        name: None,
         pid: known.and_then(|known| known.pid()),
     }
-}
-
-async fn status(State(control): State<Handle>) -> Response {
-    answer(control.status()).await
-}
-
-async fn flows(State(control): State<Handle>, Query(filter): Query<FlowFilter>) -> Response {
-    answer(control.flows(filter)).await
-}
-
-async fn reload(State(control): State<Handle>, By(by): By<Peer>) -> Response {
-    answer(control.reload(Some(by))).await
-}
-
-async fn drain(state: State<Handle>, names: Names, by: By<Peer>) -> Response {
-    override_backend(state, names, by, Override::Drain).await
-}
-
-async fn disable(state: State<Handle>, names: Names, by: By<Peer>) -> Response {
-    override_backend(state, names, by, Override::Disable).await
-}
-
-async fn enable(state: State<Handle>, names: Names, by: By<Peer>) -> Response {
-    override_backend(state, names, by, Override::Enable).await
-}
-
-async fn weight(
-    state: State<Handle>,
-    names: Names,
-    by: By<Peer>,
-    Json(Weight { weight }): Json<Weight>,
-) -> Response {
-    if weight > MAX_WEIGHT {
-        return refusal(
-            StatusCode::BAD_REQUEST,
-            format!("weight {weight} is not within 0-{MAX_WEIGHT}"),
-        );
-    }
-    override_backend(state, names, by, Override::Weight(weight)).await
-}
-
-async fn override_backend(
-    State(control): State<Handle>,
-    UrlPath((service, backend)): Names,
-    By(by): By<Peer>,
-    to: Override,
-) -> Response {
-    let place = BackendPlace { service, backend };
-    answer(control.override_backend(place, to, by)).await
-}
-
-async fn detach(State(control): State<Handle>, By(by): By<Peer>) -> Response {
-    answer(control.detach(by)).await
-}
-
-async fn answer<T: serde::Serialize>(
-    question: impl Future<Output = Result<T, CommandError>>,
-) -> Response {
-    let result = tokio::time::timeout(REQUEST_TIME, question).await;
-    let (status, error) = match result {
-        Ok(Ok(value)) => return Json(value).into_response(),
-        Ok(Err(error @ CommandError::InvalidConfig(_))) => {
-            (StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
-        }
-        Ok(Err(error @ CommandError::NoBackend(_))) => (StatusCode::NOT_FOUND, error.to_string()),
-        Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
-        Err(_) => (
-            StatusCode::GATEWAY_TIMEOUT,
-            format!("the daemon did not answer within {REQUEST_TIME:?}"),
-        ),
-    };
-    refusal(status, error)
-}
-
-fn refusal(status: StatusCode, error: String) -> Response {
-    (status, Json(ErrorBody { error })).into_response()
 }

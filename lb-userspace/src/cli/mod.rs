@@ -3,6 +3,7 @@
 
 mod check;
 mod detach;
+mod diff;
 mod flows;
 mod overrides;
 mod reload;
@@ -61,6 +62,8 @@ enum Verb {
     Status(status::Status),
     /// Lists tracked flows.
     Flows(flows::Flows),
+    /// Shows what a reload would change, and what that means for connections.
+    Diff(diff::Diff),
     /// Applies the edited configuration file.
     Reload,
     /// Gives a backend no new flows; those it has go on until `drain_timeout`.
@@ -160,6 +163,7 @@ impl Cli {
             Verb::Check(verb) => verb.execute(&places),
             Verb::Status(verb) => verb.execute(&places).await,
             Verb::Flows(verb) => verb.execute(&places).await,
+            Verb::Diff(verb) => verb.execute(&places).await,
             Verb::Reload => reload::execute(&places).await,
             Verb::Drain(verb) => verb.execute(&places).await,
             Verb::Disable(place) => place.disable(&places).await,

@@ -31,6 +31,9 @@ pub(super) struct Run {
     /// Holds the overrides of drain, disable and weight, in a file for each run directory.
     #[arg(long, default_value = "/var/lib/divvy", value_name = "DIR")]
     state_dir: PathBuf,
+    /// Members of this group may use the API's socket; without it, the daemon's own group.
+    #[arg(long, value_name = "GROUP")]
+    socket_group: Option<String>,
     /// What to log: error, warn, info, debug (with each new flow), or a filter such as
     /// `info,lb_userspace::control=debug`.
     #[arg(long, default_value = "info", value_name = "LEVEL")]
@@ -58,11 +61,7 @@ impl Run {
             // Ready when `stop` is dropped.
             let _ = stopped.await;
         });
-        let api = tokio::spawn(async move {
-            if let Err(error) = api.await {
-                error!("the API stopped: {error}");
-            }
-        });
+        let api = tokio::spawn(api);
         tokio::spawn(obey_signals(handle));
         notify(&[NotifyState::Ready]);
         info!("ready");
@@ -87,7 +86,8 @@ impl Run {
         places: Places,
         config: Config,
     ) -> Result<(UnixListener, Started), Failure> {
-        let listener = server::listen(&places.run_dir).map_err(Failure::failed)?;
+        let listener = server::listen(&places.run_dir, self.socket_group.as_deref())
+            .map_err(Failure::failed)?;
         let socket = places.run_dir.join("divvy.sock");
         let options = Options {
             config_path: places.config,

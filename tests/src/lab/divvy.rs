@@ -1,12 +1,12 @@
 //! The balancer under test: the real binary, its files, and its command line.
 
+mod started;
+
 use std::{
     collections::BTreeMap,
-    env,
-    fs::{self, OpenOptions},
-    io,
+    env, fs, io,
     path::{Path, PathBuf},
-    process::{ExitStatus, Output, Stdio},
+    process::{ExitStatus, Output},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -44,6 +44,10 @@ pub struct Divvy {
     config: PathBuf,
     run_dir: PathBuf,
     log: PathBuf,
+    /// More words for `run`.
+    more: Mutex<Vec<String>>,
+    /// Words of a program that starts the daemon.
+    by: Mutex<Vec<String>>,
     daemon: Mutex<Option<Process>>,
 }
 
@@ -60,6 +64,8 @@ impl Divvy {
             config: folder.join("divvy.yaml"),
             run_dir: folder.join("run"),
             log: folder.join("divvy.log"),
+            more: Mutex::new(Vec::new()),
+            by: Mutex::new(Vec::new()),
             daemon: Mutex::new(None),
         };
         divvy.write_config(yaml);
@@ -134,15 +140,6 @@ impl Divvy {
         all.extend(places.iter().map(String::as_str));
         all.extend(words);
         self.host.run(&all)
-    }
-
-    /// The same without waiting for its end.
-    #[must_use]
-    pub fn start_cli(&self, words: &[&str]) -> Process {
-        let mut command = process::command(&[&self.binary]);
-        command.args(self.places()).args(words);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        self.host.spawn(command)
     }
 
     /// What the command line prints. Panics, with what it said, unless it succeeds.
@@ -301,36 +298,6 @@ impl Divvy {
         &self.run_dir
     }
 
-    fn launch(&self) {
-        let log = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&self.log)
-            .unwrap_or_else(|error| panic!("cannot open {}: {error}", self.log.display()));
-        let log_too = log
-            .try_clone()
-            .expect("a file just opened can be opened twice");
-        let mut command = process::command(&[&*self.binary.to_string_lossy(), "run"]);
-        command.args(self.places()).args(self.state());
-        command.stdout(log).stderr(log_too);
-        let mut daemon = self.daemon();
-        assert!(daemon.is_none(), "divvy runs already");
-        *daemon = Some(self.host.spawn(command));
-    }
-
-    /// Where the daemon keeps its overrides.
-    #[must_use]
-    pub fn state_dir(&self) -> PathBuf {
-        self.config.with_file_name("state")
-    }
-
-    fn state(&self) -> [String; 2] {
-        [
-            "--state-dir".to_owned(),
-            self.state_dir().display().to_string(),
-        ]
-    }
-
     fn places(&self) -> [String; 4] {
         [
             "--config".to_owned(),
@@ -347,7 +314,7 @@ impl Divvy {
     }
 
     fn daemon(&self) -> MutexGuard<'_, Option<Process>> {
-        self.daemon.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.daemon)
     }
 }
 
@@ -360,6 +327,10 @@ impl Drop for Divvy {
             eprintln!("divvy printed:\n{}", lines[tail..].join("\n"));
         }
     }
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// `timeout` dies by the signal that it sends.
