@@ -1,7 +1,7 @@
 //! `divvy drain` gives a backend no new connections and leaves it those it has, until
 //! `drain_timeout`; over a reload and a restart of the daemon; and `divvy enable` ends it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lb_tests::lab::{Config, Divvy, IdleConnections, Lab, Load, URL4, wait_until};
 
@@ -62,7 +62,7 @@ fn under_load_no_request_fails() {
         "{said}"
     );
     assert!(!said.contains("warning"), "{said}");
-    let drained = std::time::Instant::now();
+    let drained = Instant::now();
     load.wait_for(200);
     let report = load.stop();
     assert_eq!(report.failed().len(), 0, "{report}");
@@ -101,6 +101,39 @@ fn at_the_deadline_its_connections_are_reset() {
         "drained by the operator; its flows are reset"
     );
     is_out(&lab);
+}
+
+#[test]
+fn under_load_none_breaks_before_the_deadline_and_its_own_alone_after_it() {
+    let three = |config: Config| config.with_default("drain_timeout: 3s");
+    let (lab, divvy) = lab_with("drain_load", three);
+    let mut connections = IdleConnections::open(lab.client(), URL4, 40);
+    let load = Load::on(URL4).from(lab.client());
+    load.wait_for(100);
+    let begun = Instant::now();
+    divvy.must(&["drain", "web/web-1"]);
+    // All are asked again and again, and none of the answers comes after the time is over.
+    let mut rounds = 0;
+    loop {
+        let broken = connections.broken();
+        if begun.elapsed() >= Duration::from_secs(3) {
+            break;
+        }
+        assert_eq!(broken, Vec::<String>::new(), "after {:?}", begun.elapsed());
+        rounds += 1;
+    }
+    assert!(rounds > 1, "there was no time to look");
+    let mut broken = Vec::new();
+    wait_until("its connections are reset", SOON, || {
+        broken = connections.broken();
+        broken.len() == connections.to_backend("web-1")
+    });
+    assert!(
+        (broken.iter()).all(|one| one.contains(" to web-1: ")),
+        "{broken:?}"
+    );
+    let report = load.stop();
+    assert_eq!(report.failed().len(), 0, "{report}");
 }
 
 #[test]
