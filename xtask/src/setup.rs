@@ -26,7 +26,7 @@ pub(crate) enum Need {
 
 /// Programs of the lab: program, Debian package, purpose. nginx is not among them: see
 /// [`has_nginx`].
-const LAB_PROGRAMS: [(&str, &str, &str); 9] = [
+const LAB_PROGRAMS: [(&str, &str, &str); 10] = [
     (
         "ip",
         "iproute2",
@@ -44,6 +44,11 @@ const LAB_PROGRAMS: [(&str, &str, &str); 9] = [
     ("iperf3", "iperf3", "long streams in the lab"),
     ("dnsmasq", "dnsmasq-base", "a DNS server in the lab"),
     ("dnsperf", "dnsperf", "DNS under load in the lab"),
+    (
+        "systemd-analyze",
+        "systemd",
+        "judges the unit, without running it",
+    ),
 ];
 
 /// Installs what is missing for `need`.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Failure, Places, print_text};
+use super::{Failure, Places, print_text, warn_if_writable};
 use crate::config;
 
 #[derive(Debug, Args)]
@@ -16,7 +16,10 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn execute(self, places: &Places) -> Result<(), Failure> {
         let file = self.file.as_ref().unwrap_or(&places.config);
-        let config = config::load(file).map_err(Failure::invalid_config)?;
+        let config = (config::read(file))
+            .and_then(|text| config::parse(&text, &file.display().to_string()))
+            .map_err(Failure::invalid_config)?;
+        warn_if_writable(file);
         let vips: usize = (config.services.iter())
             .map(|service| service.listen.len())
             .sum();

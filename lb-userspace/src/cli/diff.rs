@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::Value;
 
-use super::{Failure, Output, OutputArg, Places, print_json, print_text};
+use super::{Failure, Output, OutputArg, Places, print_json, print_text, warn_if_writable};
 use crate::{
     api::client::Client,
     config,
@@ -28,6 +28,7 @@ impl Diff {
     pub(super) async fn execute(self, places: &Places) -> Result<(), Failure> {
         let file = self.file.as_ref().unwrap_or(&places.config);
         let text = config::read(file).map_err(Failure::invalid_config)?;
+        warn_if_writable(file);
         let view = Client::new(&places.run_dir).diff(text, file).await?;
         match self.output.output {
             Output::Json => print_json(&view),

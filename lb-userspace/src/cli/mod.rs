@@ -6,17 +6,21 @@ mod detach;
 mod diff;
 mod flows;
 mod overrides;
+mod prepare;
 mod reload;
 mod run;
 mod status;
 mod table;
 mod wait;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::api::client::ClientError;
+use crate::{api::client::ClientError, config};
 
 /// A Layer-4 load balancer in XDP.
 #[derive(Debug, Parser)]
@@ -74,6 +78,8 @@ enum Verb {
     Weight(overrides::Weight),
     /// Ends what drain, disable and weight decided over a backend.
     Enable(overrides::Place),
+    /// Makes the run directory for a daemon that runs as a user of its own. Needs root.
+    Prepare(prepare::Prepare),
     /// Takes the program off every interface and removes all pinned state.
     Detach,
 }
@@ -169,8 +175,16 @@ impl Cli {
             Verb::Disable(place) => place.disable(&places).await,
             Verb::Weight(verb) => verb.execute(&places).await,
             Verb::Enable(place) => place.enable(&places).await,
+            Verb::Prepare(verb) => verb.execute(&places),
             Verb::Detach => detach::execute(&places).await,
         }
+    }
+}
+
+/// Says on standard error what `run` would refuse a file for.
+fn warn_if_writable(file: &Path) {
+    if let Err(error) = config::trusted_file(file) {
+        eprintln!("divvy: warning: {error}; `run` and `reload` refuse it");
     }
 }
 

@@ -62,7 +62,8 @@ impl Run {
             let _ = stopped.await;
         });
         let api = tokio::spawn(api);
-        tokio::spawn(obey_signals(handle));
+        tokio::spawn(obey_signals(handle.clone()));
+        tokio::spawn(feed_watchdog(handle));
         notify(&[NotifyState::Ready]);
         info!("ready");
 
@@ -125,7 +126,11 @@ async fn obey_signals(control: Handle) {
     loop {
         tokio::select! {
             _ = hangup.recv() => {
-                notify(&[NotifyState::Reloading]);
+                // By the time systemd tells this reload from the one before.
+                match NotifyState::monotonic_usec_now() {
+                    Ok(now) => notify(&[NotifyState::Reloading, now]),
+                    Err(_) => notify(&[NotifyState::Reloading]),
+                }
                 // The control loop logs how it went.
                 let _ = control.reload(None).await;
                 notify(&[NotifyState::Ready]);
@@ -135,6 +140,18 @@ async fn obey_signals(control: Handle) {
         }
     }
     control.stop().await;
+}
+
+/// Tells systemd's watchdog that the control loop is at work, for as long as it is: one that hangs gets
+/// the daemon restarted.
+async fn feed_watchdog(control: Handle) {
+    let Some(limit) = sd_notify::watchdog_enabled() else {
+        return;
+    };
+    while control.ping().await.is_ok() {
+        notify(&[NotifyState::Watchdog]);
+        tokio::time::sleep(limit / 3).await;
+    }
 }
 
 /// Tells systemd, where it started us.
@@ -181,7 +198,8 @@ fn require_capabilities() -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::failed(format!(
-        "not permitted to load eBPF programs ({} missing); run as root",
+        "not permitted to load eBPF programs ({} missing); run as root, or give a user of its own \
+         these capabilities as divvy.service does",
         missing.join(", ")
     )))
 }

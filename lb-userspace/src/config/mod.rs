@@ -23,6 +23,7 @@ mod section;
 mod shape;
 mod sources;
 mod told;
+mod trust;
 mod units;
 mod vip;
 
@@ -30,7 +31,7 @@ mod vip;
 mod tests;
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{File, Metadata, OpenOptions},
     io::{self, Read as _},
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
@@ -45,15 +46,18 @@ pub use parsed::{
 pub use problem::{ConfigError, Problem};
 pub use shape::MAX_FILE_BYTES;
 pub use sources::{Access, Rules, Sources};
+pub use trust::{Writable, trusted, trusted_file};
 pub use vip::{PortPrefix, PortRange, Vip, backend_text};
 
-/// Reads and checks a file. Nothing else is touched.
+/// Reads and checks a file that is to be in force. Nothing else is touched.
 ///
 /// # Errors
 ///
-/// As [`parse`] and [`read`].
+/// As [`parse`] and [`read`], and [`ConfigError::Writable`] for a file that others may write.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
-    parse(&read(path)?, &path.display().to_string())
+    let (text, metadata) = read_with_metadata(path)?;
+    trusted(path, &metadata)?;
+    parse(&text, &path.display().to_string())
 }
 
 /// Reads a file's text and checks nothing but that it is one.
@@ -62,11 +66,20 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
 ///
 /// [`ConfigError::Read`], [`ConfigError::TooLarge`] and [`ConfigError::NotUtf8`].
 pub fn read(path: &Path) -> Result<String, ConfigError> {
+    read_with_metadata(path).map(|(text, _)| text)
+}
+
+/// A file's text, and what the file was that it was read from.
+fn read_with_metadata(path: &Path) -> Result<(String, Metadata), ConfigError> {
     let name = path.display().to_string();
     let mut bytes = Vec::new();
-    open(path)
-        // One byte more than allowed tells a file that is too large from one that just fits.
-        .and_then(|file| file.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes))
+    let metadata = open(path)
+        .and_then(|file| {
+            let metadata = file.metadata()?;
+            // One byte more than allowed tells a file that is too large from one that just fits.
+            (file.take(MAX_FILE_BYTES as u64 + 1)).read_to_end(&mut bytes)?;
+            Ok(metadata)
+        })
         .map_err(|cause| ConfigError::Read {
             path: path.to_owned(),
             cause,
@@ -74,7 +87,8 @@ pub fn read(path: &Path) -> Result<String, ConfigError> {
     if bytes.len() > MAX_FILE_BYTES {
         return Err(ConfigError::TooLarge { file: name });
     }
-    String::from_utf8(bytes).map_err(|error| ConfigError::not_utf8(&name, &error))
+    let text = String::from_utf8(bytes).map_err(|error| ConfigError::not_utf8(&name, &error))?;
+    Ok((text, metadata))
 }
 
 /// Opens a file for reading. A named pipe that nobody writes to would hold the daemon for ever;

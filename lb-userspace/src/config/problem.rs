@@ -10,6 +10,7 @@ use std::{
 use thiserror::Error;
 
 use super::{
+    Writable,
     path::one_line,
     shape::{MAX_DEPTH, MAX_FILE_BYTES, MAX_MARKS, MAX_VALUES},
 };
@@ -21,6 +22,10 @@ pub enum ConfigError {
     /// The file cannot be opened or read.
     #[error("{}: cannot be read: {cause}; {}", file(path), remedy(cause))]
     Read { path: PathBuf, cause: io::Error },
+
+    /// Others may write the file.
+    #[error(transparent)]
+    Writable(#[from] Writable),
 
     /// The file holds nothing, or comments only.
     #[error("{}: is empty; it needs `interfaces` and `services`", one_line(file))]

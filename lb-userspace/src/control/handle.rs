@@ -38,6 +38,8 @@ pub(super) enum Command {
         Peer,
         oneshot::Sender<Result<Overridden, CommandError>>,
     ),
+    /// Answered as soon as the loop comes by.
+    Ping(oneshot::Sender<Result<(), CommandError>>),
     Detach(Peer, oneshot::Sender<Result<Detached, CommandError>>),
     Stop,
 }
@@ -110,6 +112,14 @@ impl Handle {
     /// When something cannot be removed.
     pub async fn detach(&self, by: Peer) -> Result<Detached, CommandError> {
         self.ask(|reply| Command::Detach(by, reply)).await
+    }
+
+    /// Returns once the loop has come by: it is at work.
+    ///
+    /// # Errors
+    /// When the daemon is stopping.
+    pub async fn ping(&self) -> Result<(), CommandError> {
+        self.ask(Command::Ping).await
     }
 
     /// Ends the loop.

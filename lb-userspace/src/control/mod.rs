@@ -168,6 +168,7 @@ impl Control {
             Some(Command::Override(place, to, by, reply)) => {
                 let _ = reply.send(self.override_backend(&place, to, &by));
             }
+            Some(Command::Ping(reply)) => drop(reply.send(Ok(()))),
             Some(Command::Detach(by, reply)) => {
                 info!("detaching (by {by})");
                 let result = block_in_place(|| Datapath::remove(&self.options.run_dir));

@@ -10,6 +10,7 @@ use std::time::SystemTime;
 
 use tracing::info;
 
+pub use self::file::StateError;
 use self::words::{ended_words, flows_words};
 pub(super) use self::{file::StateFile, kept::Kept};
 use super::{

@@ -16,7 +16,7 @@ use super::{
     COMMAND_QUEUE, Control, Handle,
     arrivals::Arrivals,
     decisions::Decisions,
-    overrides::{Kept, StateFile},
+    overrides::{Kept, StateError, StateFile},
     sweeper,
     unused::Unused,
 };
@@ -85,6 +85,8 @@ pub enum StartError {
     },
     #[error(transparent)]
     Datapath(#[from] DatapathError),
+    #[error(transparent)]
+    State(#[from] StateError),
     #[error(transparent)]
     Net(#[from] NetError),
     #[error("cannot start a thread: {0}")]
@@ -174,7 +176,7 @@ impl Control {
             reports: sweeper::spawn(flow_sweeper).map_err(StartError::Thread)?,
         };
         control.adopt_health();
-        control.adopt_overrides();
+        control.adopt_overrides()?;
         control.look_after();
         control.first_results().await;
         // The first tables wait for all backends' first results: those decisions are not late.

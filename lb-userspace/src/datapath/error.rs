@@ -20,7 +20,7 @@ pub enum DatapathError {
     CreateFolder { path: PathBuf, source: io::Error },
     #[error(
         "cannot mount a bpffs at {}: {source}; it takes CAP_SYS_ADMIN: run as root on the host \
-         itself, or mount one there first: mount -t bpf bpf {0}", path.display()
+         itself, or let root run `divvy prepare` before (or mount -t bpf bpf {0})", path.display()
     )]
     MountBpffs { path: PathBuf, source: io::Error },
     #[error(

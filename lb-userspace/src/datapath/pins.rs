@@ -1,6 +1,7 @@
 //! Where pinned objects live: a bpffs in the run directory, one folder for each layout version.
 
 mod before;
+mod prepare;
 
 use std::{
     fs, io,
@@ -11,6 +12,7 @@ use std::{
 use aya::maps::MapInfo;
 use lb_common::{LAYOUT_VERSION, names};
 use nix::{
+    errno::Errno,
     mount::{MntFlags, MsFlags, mount, umount2},
     sys::statfs::{FsType, statfs},
 };
@@ -47,6 +49,12 @@ impl Pins {
     #[must_use]
     pub fn program(&self) -> PathBuf {
         self.layout.join("prog")
+    }
+
+    /// Where the map with a service's rings is pinned.
+    #[must_use]
+    pub fn ring(&self, service_idx: u32) -> PathBuf {
+        self.layout.join(format!("ring_{service_idx}"))
     }
 
     /// Where the link of an interface is pinned. A bpffs allows no dots in names, and an
@@ -89,17 +97,16 @@ impl Pins {
             })
         };
         create(&self.root)?;
-        if !is_bpffs(&self.root) {
-            mount(
-                Some("bpf"),
-                &self.root,
-                Some("bpf"),
-                MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC,
-                Some("mode=0700"),
-            )
-            .map_err(|errno| error::while_mounting(&self.root, errno.into()))?;
-        }
+        self.mount()?;
         create(&self.layout)
+    }
+
+    /// Mounts a bpffs where there is none.
+    fn mount(&self) -> Result<(), DatapathError> {
+        if is_bpffs(&self.root) {
+            return Ok(());
+        }
+        mount_bpffs(&self.root, &self.root)
     }
 
     /// Every pinned map that exists is of this layout: right type, sizes and, where the layout
@@ -160,10 +167,12 @@ impl Pins {
         Ok(interfaces)
     }
 
+    /// One that is not ours to unmount, because root made it for us, stays.
     fn unmount(&self) -> Result<(), DatapathError> {
-        umount2(&self.root, MntFlags::empty())
-            .map_err(io::Error::from)
-            .map_err(at(&self.root))
+        match umount2(&self.root, MntFlags::empty()) {
+            Ok(()) | Err(Errno::EPERM) => Ok(()),
+            Err(errno) => Err(at(&self.root)(errno.into())),
+        }
     }
 }
 
@@ -283,6 +292,18 @@ pub fn layout() -> Vec<Expected> {
         of::<u32, u64>(names::REASONS, PERCPU_ARRAY, Some(REASON_SLOTS)),
         of::<u32, Budget>(names::BUDGETS, PERCPU_ARRAY, Some(Budgeted::COUNT)),
     ]
+}
+
+/// `shown` is the path in errors.
+fn mount_bpffs(target: &Path, shown: &Path) -> Result<(), DatapathError> {
+    mount(
+        Some("bpf"),
+        target,
+        Some("bpf"),
+        MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC,
+        Some("mode=0700"),
+    )
+    .map_err(|errno| error::while_mounting(shown, errno.into()))
 }
 
 fn is_bpffs(path: &Path) -> bool {

@@ -4,10 +4,17 @@
 //! A packet that was held up between reading the service's entry and its slot, while two rings were
 //! written, finds a slot of the second: some backend of the service, whose own entry says whether it
 //! takes new flows.
+//!
+//! Each service's map is pinned beside the array: to open a map by the identity that the array tells, the
+//! kernel wants CAP_SYS_ADMIN (`bpf_map_get_fd_by_id`, kernel/bpf/syscall.c), which a daemon with a user of
+//! its own does not have.
 
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::{
+    fs, io,
+    os::fd::{AsFd as _, AsRawFd as _},
+};
 
-use aya::maps::{Array, ArrayOfMaps, IterableMap as _, MapData, MapError};
+use aya::maps::{Array, ArrayOfMaps, IterableMap as _, Map, MapData, MapError};
 use lb_common::{
     NO_BACKEND, RING_CHUNK, RING_CHUNKS, RING_MAP_CHUNKS, RING_SLOTS, RingChunk, names,
 };
@@ -31,6 +38,7 @@ pub struct RingStore {
     by_service: ArrayOfMaps<MapData, Rings>,
     /// A second descriptor of it, for the calls that aya does not have.
     outer: MapData,
+    pins: Pins,
 }
 
 impl RingStore {
@@ -42,6 +50,7 @@ impl RingStore {
         Ok(Self {
             by_service: typed(pins, names::RINGS)?,
             outer: data(pins, names::RINGS)?,
+            pins: pins.clone(),
         })
     }
 
@@ -88,6 +97,7 @@ impl RingStore {
             }
             let rings = Rings::create(RING_MAP_CHUNKS, 0).map_err(at(names::RINGS))?;
             fill(&rings, ring)?;
+            self.pin(service_idx, &rings)?;
             new.push((service_idx, rings));
             if new.len() == NEW_AT_ONCE {
                 self.insert(&new)?;
@@ -112,16 +122,57 @@ impl RingStore {
     /// # Errors
     /// When the kernel refuses.
     pub fn remove(&self, service_idx: u32) -> Result<(), DatapathError> {
-        sys::delete_inner(self.outer.fd().as_fd(), service_idx).map_err(call(names::RINGS))
+        sys::delete_inner(self.outer.fd().as_fd(), service_idx).map_err(call(names::RINGS))?;
+        self.unpin(service_idx)
     }
 
     fn of_service(&self, service_idx: u32) -> Result<Option<Rings>, DatapathError> {
+        let id = sys::inner_id(self.outer.fd().as_fd(), service_idx).map_err(call(names::RINGS))?;
+        let Some(id) = id else {
+            return Ok(None);
+        };
+        if let Ok(rings) = self.pinned(service_idx)
+            && id_of(&rings)? == id
+        {
+            return Ok(Some(rings));
+        }
+        // Not pinned by the daemon that made it.
+        let rings = self.by_identity(service_idx)?;
+        if let Some(rings) = &rings {
+            self.pin(service_idx, rings)?;
+        }
+        Ok(rings)
+    }
+
+    fn pinned(&self, service_idx: u32) -> Result<Rings, MapError> {
+        let data = MapData::from_pin(self.pins.ring(service_idx))?;
+        Rings::try_from(Map::from_map_data(data)?)
+    }
+
+    fn pin(&self, service_idx: u32, rings: &Rings) -> Result<(), DatapathError> {
+        self.unpin(service_idx)?;
+        sys::pin(rings.map().fd().as_fd(), &self.pins.ring(service_idx)).map_err(call(names::RINGS))
+    }
+
+    fn unpin(&self, service_idx: u32) -> Result<(), DatapathError> {
+        match fs::remove_file(self.pins.ring(service_idx)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(call(names::RINGS)(error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn by_identity(&self, service_idx: u32) -> Result<Option<Rings>, DatapathError> {
         match self.by_service.get(&service_idx, 0) {
             Ok(rings) => Ok(Some(rings)),
             Err(MapError::KeyNotFound) => Ok(None),
             Err(error) => Err(at(names::RINGS)(error)),
         }
     }
+}
+
+fn id_of(rings: &Rings) -> Result<u32, DatapathError> {
+    let info = rings.map().info().map_err(at(names::RINGS))?;
+    Ok(info.id())
 }
 
 /// Where a half begins.

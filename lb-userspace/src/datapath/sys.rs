@@ -23,6 +23,7 @@ use aya::Pod;
 /// `BPF_LINK_DETACH`: kernel 5.9.
 const BPF_LINK_DETACH: libc::c_long = 34;
 /// Commands of `bpf(2)` (include/uapi/linux/bpf.h, enum bpf_cmd).
+const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
 const BPF_OBJ_PIN: libc::c_long = 6;
 const BPF_OBJ_GET: libc::c_long = 7;
@@ -205,6 +206,27 @@ pub fn update<V: Pod>(map: BorrowedFd<'_>, indices: &[u32], values: &[V]) -> io:
     // SAFETY: `indices` and `values` hold `count` elements each. An array map rounds each value up to
     // 8 bytes, and the callers' types are multiples of that.
     unsafe { bpf(BPF_MAP_UPDATE_BATCH, &mut attr) }.map(drop)
+}
+
+/// The kernel's identity of the map at this index of an array of maps; `None` where there is none.
+///
+/// # Errors
+/// What the kernel says.
+pub fn inner_id(map: BorrowedFd<'_>, index: u32) -> io::Result<Option<u32>> {
+    let mut id = 0_u32;
+    let mut attr = ElementAttr {
+        map_fd: raw(map),
+        pad: 0,
+        key: (&raw const index) as u64,
+        value: (&raw mut id) as u64,
+        flags: 0,
+    };
+    // SAFETY: key and value of an array of maps are 32 bits wide, and both outlive the call.
+    match unsafe { bpf(BPF_MAP_LOOKUP_ELEM, &mut attr) } {
+        Ok(_) => Ok(Some(id)),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Empties one place of an array of maps.

@@ -12,7 +12,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{config::MAX_WEIGHT, tables::identity};
+use crate::{
+    config::{MAX_WEIGHT, Writable, trusted},
+    tables::identity,
+};
 
 /// Of the format.
 const VERSION: u32 = 1;
@@ -61,11 +64,13 @@ struct Document {
 
 /// The file cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::control) enum StateError {
+pub enum StateError {
     #[error("cannot read {}: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("{} is no state of this version: {why}", path.display())]
     Broken { path: PathBuf, why: String },
+    #[error(transparent)]
+    Writable(#[from] Writable),
     #[error("cannot write {}: {source}", path.display())]
     Write { path: PathBuf, source: io::Error },
 }
@@ -88,7 +93,8 @@ impl StateFile {
     /// What the file holds; `None` where there is none.
     ///
     /// # Errors
-    /// [`StateError::Broken`] when it is not what [`Self::write`] writes.
+    /// [`StateError::Broken`] when it is not what [`Self::write`] writes, [`StateError::Writable`] when
+    /// others may have written it.
     pub(super) fn read(&self) -> Result<Option<Vec<Record>>, StateError> {
         let path = self.path.clone();
         let failed = |source| StateError::Read {
@@ -99,6 +105,8 @@ impl StateFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened.map_err(failed)?,
         };
+        let metadata = file.metadata().map_err(failed)?;
+        trusted(&self.path, &metadata)?;
         let mut bytes = Vec::new();
         file.take(MAX_BYTES + 1)
             .read_to_end(&mut bytes)

@@ -102,17 +102,18 @@ impl Kept {
 
     /// Takes over what the file holds of the backends that the configuration has. False where there
     /// is no file to go by.
-    fn adopt(&mut self, config: &Config) -> bool {
+    fn adopt(&mut self, config: &Config) -> Result<bool, StateError> {
         let records = match self.file.read() {
             Ok(Some(records)) => records,
-            Ok(None) => return false,
+            Ok(None) => return Ok(false),
+            Err(error @ StateError::Writable(_)) => return Err(error),
             Err(error) => {
                 error!(
                     "{error}; drained and disabled backends stay so as far as the tables remember \
                      them, weights are those of the configuration"
                 );
                 self.broken = true;
-                return false;
+                return Ok(false);
             }
         };
         let known: HashMap<u64, String> = (config.services.iter())
@@ -161,7 +162,7 @@ impl Kept {
             );
             self.by_id.insert(id, overrides);
         }
-        true
+        Ok(true)
     }
 }
 
@@ -176,7 +177,10 @@ fn written<T, W>(decision: Decision<T>, to: impl Fn(T) -> W) -> Decided<W> {
 impl Control {
     /// Overrides that an earlier daemon left: those of the state file, or, where there is none, those
     /// that the tables tell of. Nothing is written yet.
-    pub(in crate::control) fn adopt_overrides(&mut self) {
+    ///
+    /// # Errors
+    /// When others may have written the file.
+    pub(in crate::control) fn adopt_overrides(&mut self) -> Result<(), StateError> {
         let held: Vec<(backend::Backend, Hold)> = (self.applied.backends.values())
             .filter_map(|entry| match entry.state {
                 state::DRAIN => Some((*entry, Hold::Drain)),
@@ -184,7 +188,7 @@ impl Control {
                 _ => None,
             })
             .collect();
-        if !self.overrides.adopt(&self.config) {
+        if !self.overrides.adopt(&self.config)? {
             for (entry, hold) in &held {
                 let overrides = Overrides::held(*hold, since(entry));
                 self.overrides.set(identity_of(entry), overrides);
@@ -195,6 +199,7 @@ impl Control {
                 self.adopt_drained_health(entry);
             }
         }
+        Ok(())
     }
 
     /// What becomes of the flows of a backend that drains tells its health, unless their time is over:

@@ -1,5 +1,7 @@
 use std::{os::unix::fs::PermissionsExt as _, time::Duration};
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn record(backend: &str) -> Record {
@@ -45,6 +47,24 @@ fn what_is_written_is_read() {
     assert_eq!(names(&state), ["overrides-run-divvy.json"]);
     let mode = fs::metadata(file.path()).expect("there").permissions();
     assert_eq!(mode.mode() & 0o777, 0o640);
+}
+
+proptest! {
+    /// Whatever is in the file, it is read or refused.
+    #[test]
+    fn nothing_in_it_is_fatal(noise in prop::collection::vec(any::<u8>(), 0..200), at in any::<prop::sample::Index>()) {
+        let _ = parse(&noise);
+        let good = serde_json::to_vec(&Document {
+            version: VERSION,
+            run_dir: "/run/divvy".into(),
+            overrides: vec![record("web-1")],
+        })
+        .expect("JSON");
+        let at = at.index(good.len());
+        let spoilt = [&good[..at], &noise, &good[at..]].concat();
+        let _ = parse(&spoilt);
+        prop_assert!(parse(&good).is_ok());
+    }
 }
 
 #[test]
