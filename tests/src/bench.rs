@@ -1,6 +1,9 @@
+//! What `cargo xtask bench` measures; most of it here.
+//!
 //! `bench packet`: nanoseconds that the XDP program takes for a packet, by the thread's CPU time
 //! around long test runs, as ratios to a baseline measured in the same round.
 
+mod health;
 mod machine;
 mod report;
 mod rewinder;
@@ -10,6 +13,7 @@ mod tables;
 
 use anyhow::{Result, ensure};
 
+pub use health::{HealthEffort, HealthReport, health};
 pub use machine::Machine;
 pub use report::{Measured, Report};
 use row::Row;

@@ -36,6 +36,7 @@ mod plan;
 mod process;
 mod refusal;
 mod report;
+mod tls;
 mod vlan;
 mod wait;
 
@@ -66,6 +67,7 @@ pub use self::{
     process::Process,
     refusal::{Refusal, bpf},
     report::{Report, Request},
+    tls::{Authority, Certificate, TlsServer},
     vlan::Vlans,
     wait::wait_until,
 };

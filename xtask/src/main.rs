@@ -46,7 +46,8 @@ enum Verb {
     },
     /// Show real clients being balanced over real servers, with figures. Needs root.
     Demo,
-    /// Measure: `bench packet` prints nanoseconds a packet, `bench ring` the time to fill a ring.
+    /// Measure: `bench packet` prints nanoseconds a packet, `bench ring` the time to fill a ring, `bench health` what
+    /// 10,000 backends' health checks cost.
     /// Needs root.
     Bench {
         /// Handed on to the program that measures, such as `packet --rounds 3`.

@@ -76,17 +76,22 @@ fn render_service(service: &ServiceStatus) -> String {
             bytes(backend.bytes_total),
         ];
         row.extend(overridden.then(|| override_words(backend)));
-        row.push(backend.reason.clone());
+        row.push(reason(backend));
         table.add_row(row);
     }
     format!(
-        "{}  {}/{}, {}  {}  {up} of {} up\n{}",
+        "{}  {}/{}, {}  {}  {up} of {} up{}\n{}",
         service.name,
         service.protocol,
         service.mode,
         service.scheduler,
         service.vips.join(" "),
         service.backends.len(),
+        if service.panic {
+            ", too few: all are used"
+        } else {
+            ""
+        },
         indented(&table)
     )
 }
@@ -103,6 +108,16 @@ fn override_words(backend: &BackendStatus) -> String {
         .chain(weight)
         .collect();
     parts.join(", ")
+}
+
+/// Why a backend is in its state, and what was wrong last, where that is not the same.
+fn reason(backend: &BackendStatus) -> String {
+    match (&backend.last_error, &backend.last_error_at) {
+        (Some(error), Some(at)) if !backend.reason.contains(error) => {
+            format!("{}; {} ago: {error}", backend.reason, ago(at))
+        }
+        _ => backend.reason.clone(),
+    }
 }
 
 fn footer(view: &View) -> String {

@@ -93,6 +93,12 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// The same value under the path of a key below it, which may be missing: for problems of what is
+    /// settled there.
+    pub(super) fn below(&self, key: &'static str) -> Self {
+        self.child(Segment::Key(key.into()), self.node)
+    }
+
     /// Reports a problem of this value.
     pub(super) fn refuse<T>(&self, message: impl Into<String>) -> Option<T> {
         self.report.add(self.path.clone(), message.into());

@@ -3,16 +3,19 @@
 //! [`load`] reads a file, [`parse`] a text. Either gives a [`Config`] in which every rule of the
 //! format holds, or a [`ConfigError`] with all of the file's problems at once, each with its line
 //! and the path of its key. Whether the host can do what the file asks (interfaces that exist,
-//! addresses it has) is for others to find out: nothing here touches the network.
+//! addresses it has) is for others to find out: nothing here touches the network. Files that it
+//! names are read with it, so that what they hold is in force, or refused, together with it.
 //!
 //! The way of a file: `shape` refuses what is too large to read, `node` makes a tree of it, `raw`
 //! walks the tree key by key with the tools of `field` and `section`, `units` and `address` read
-//! single values, `lines` says where the problems stand.
+//! single values, `files` what is in other files, `lines` says where the problems stand.
 
 #![forbid(unsafe_code)]
 
 mod address;
+mod check;
 mod field;
+mod files;
 mod lines;
 mod node;
 mod parsed;
@@ -30,18 +33,12 @@ mod vip;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    fs::{File, Metadata, OpenOptions},
-    io::{self, Read as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
-};
+use std::{fs::Metadata, io::Read as _, path::Path};
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-
+pub use check::{ClientCertificate, Damping, HealthCheck, HttpProbe, Probe, Tls, UdpProbe};
 pub use parsed::{
-    Affinity, Backend, Config, GueVariant, HealthCheck, Limits, MAX_WEIGHT, Mode, OnDown, OnExit,
-    Prefix, Probe, Protocol, Scheduler, Service, Snat, Timeouts, Tunnel, XdpMode,
+    Affinity, Backend, Config, GueVariant, Limits, MAX_WEIGHT, Mode, OnDown, OnExit, Prefix,
+    Protocol, Scheduler, Service, Snat, Timeouts, Tunnel, XdpMode,
 };
 pub use problem::{ConfigError, Problem};
 pub use shape::MAX_FILE_BYTES;
@@ -73,7 +70,7 @@ pub fn read(path: &Path) -> Result<String, ConfigError> {
 fn read_with_metadata(path: &Path) -> Result<(String, Metadata), ConfigError> {
     let name = path.display().to_string();
     let mut bytes = Vec::new();
-    let metadata = open(path)
+    let metadata = files::open(path)
         .and_then(|file| {
             let metadata = file.metadata()?;
             // One byte more than allowed tells a file that is too large from one that just fits.
@@ -89,16 +86,6 @@ fn read_with_metadata(path: &Path) -> Result<(String, Metadata), ConfigError> {
     }
     let text = String::from_utf8(bytes).map_err(|error| ConfigError::not_utf8(&name, &error))?;
     Ok((text, metadata))
-}
-
-/// Opens a file for reading. A named pipe that nobody writes to would hold the daemon for ever;
-/// opened so it is read as empty, and one that has a writer is waited for as always.
-fn open(path: &Path) -> io::Result<File> {
-    let file = (OpenOptions::new().read(true))
-        .custom_flags(OFlag::O_NONBLOCK.bits())
-        .open(path)?;
-    fcntl(&file, FcntlArg::F_SETFL(OFlag::empty()))?;
-    Ok(file)
 }
 
 /// Checks a configuration. `file_name` only appears in errors.

@@ -5,13 +5,13 @@ use std::{
     fmt::{self, Display, Formatter},
     net::{IpAddr, SocketAddr},
     num::NonZeroU32,
-    ops::RangeInclusive,
     time::Duration,
 };
 
 use serde::Serialize;
 
 use super::{
+    check::HealthCheck,
     sources::Sources,
     told,
     vip::{PortRange, Vip},
@@ -80,6 +80,8 @@ pub struct Service {
     /// How long a backend that came up takes to get its full share of new flows: at most 1 h, 0 for
     /// no time.
     pub slow_start: Duration,
+    /// When fewer than so many percent of the backends are up, all are used: 0-100, 0 for never.
+    pub panic_threshold_percent: u32,
     pub timeouts: Timeouts,
     pub health_check: HealthCheck,
     /// At most [`lb_common::sources::MAX_SOURCES`] of a family over all services.
@@ -230,71 +232,6 @@ impl Default for Timeouts {
             fin: Duration::from_secs(120),
             reset: Duration::from_secs(10),
             udp: Duration::from_secs(60),
-        }
-    }
-}
-
-/// How the backends of a service are probed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct HealthCheck {
-    #[serde(flatten)]
-    pub probe: Probe,
-    /// Port to probe; `None` for that of [`Service::probe_port`].
-    pub port: Option<u16>,
-    /// From the start of one probe to the next, 100 ms to 1 h.
-    pub interval: Duration,
-    /// More than 0, at most 60 s.
-    pub timeout: Duration,
-    /// Successes in a row that bring a backend up, 1-100.
-    pub rise: u32,
-    /// Failures in a row that take it down, 1-100.
-    pub fall: u32,
-    /// Most that an interval is shortened or lengthened at random, 0-50 %.
-    #[serde(rename = "jitter")]
-    pub jitter_percent: u32,
-}
-
-impl Default for HealthCheck {
-    fn default() -> Self {
-        Self {
-            probe: Probe::Tcp,
-            port: None,
-            interval: Duration::from_secs(2),
-            timeout: Duration::from_secs(1),
-            rise: 2,
-            fall: 3,
-            jitter_percent: 10,
-        }
-    }
-}
-
-/// What one probe does.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
-pub enum Probe {
-    /// Nothing: the backend always counts as healthy.
-    None,
-    /// Opens a TCP connection.
-    Tcp,
-    /// Sends `GET` over plain HTTP.
-    Http {
-        /// Starts with `/`; visible ASCII without `#`.
-        path: String,
-        /// Value of the `Host` header, visible ASCII; `None` for the backend's address.
-        host: Option<String>,
-        /// Status codes that mean success: at least one range, within 100-599.
-        expect: Vec<RangeInclusive<u16>>,
-    },
-}
-
-impl Probe {
-    /// The word for it in the file.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Tcp => "tcp",
-            Self::Http { .. } => "http",
         }
     }
 }

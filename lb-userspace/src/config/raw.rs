@@ -2,10 +2,12 @@
 //! problem reported.
 
 mod affinity;
+mod damping;
 mod health;
 mod lists;
 mod options;
 mod service;
+mod tls;
 mod vips;
 
 use std::{collections::HashMap, fmt::Display, hash::Hash};

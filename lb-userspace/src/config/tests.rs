@@ -4,6 +4,7 @@ mod affinity;
 mod arbitrary;
 mod lists;
 mod reading;
+mod tls;
 mod vips;
 
 use std::{fmt::Write as _, time::Duration};
@@ -106,6 +107,7 @@ fn the_smallest_file_gets_every_default() {
             on_down: OnDown::Reset,
             drain_timeout: Duration::from_secs(300),
             slow_start: Duration::ZERO,
+            panic_threshold_percent: 0,
             timeouts: Timeouts {
                 half_open: Duration::from_secs(60),
                 established: Duration::from_secs(900),
@@ -121,6 +123,9 @@ fn the_smallest_file_gets_every_default() {
                 rise: 2,
                 fall: 3,
                 jitter_percent: 10,
+                through: false,
+                fast_interval: Duration::from_secs(2),
+                damping: None,
             },
             sources: Sources::default(),
             backends: vec![Backend {
@@ -155,11 +160,11 @@ fn a_full_file_is_read_and_defaults_merge_key_by_key() {
     assert_eq!(web.timeouts.fin, Duration::from_secs(120));
     assert_eq!(web.health_check.interval, Duration::from_secs(5));
     assert_eq!(web.health_check.jitter_percent, 0);
-    let http = Probe::Http {
+    let http = Probe::Http(HttpProbe {
         path: "/healthz?full=1".into(),
         host: Some("www.example.com".into()),
         expect: vec![200..=200, 301..=302],
-    };
+    });
     assert_eq!(web.health_check.probe, http);
     assert_eq!(web6.health_check.probe, Probe::Tcp);
     assert_eq!(web6.timeouts.established, Duration::from_secs(3600));
@@ -174,11 +179,11 @@ fn a_service_takes_the_path_from_the_defaults_and_the_type_from_itself() {
             "defaults: { health_check: { path: /up } }\nservices:",
         )
         .replace("    listen", "    health_check: { type: http }\n    listen");
-    let http = Probe::Http {
+    let http = Probe::Http(HttpProbe {
         path: "/up".into(),
         host: None,
         expect: vec![200..=299],
-    };
+    });
     assert_eq!(good(&yaml).services[0].health_check.probe, http);
 
     // The other way round: what the defaults say of http does not trouble a service without.

@@ -2,11 +2,16 @@
 //! differs between two of them. Defaults are filled in. Times and ranges are as serde has them: who shows
 //! them words them.
 
-use std::{fmt::Display, net::SocketAddr};
+use std::{
+    fmt::Display,
+    hash::{DefaultHasher, Hash, Hasher as _},
+    net::SocketAddr,
+};
 
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use super::{
+    check::Probe,
     parsed::{GueVariant, Mode, OnDown, OnExit, Prefix, Protocol, Scheduler, XdpMode},
     sources::{Access, Sources},
     vip::{PortRange, Vip, backend_text},
@@ -56,6 +61,48 @@ impl Serialize for PortRange {
             None => to.collect_str(&format_args!("{}-{}", self.first, self.last)),
         }
     }
+}
+
+/// Its own keys beside its `type`.
+impl Serialize for Probe {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut map = to.serialize_map(None)?;
+        map.serialize_entry("type", self.name())?;
+        let http = match self {
+            Self::None | Self::Tcp => None,
+            Self::Http(http) => Some((http, None)),
+            Self::Https(http, tls) => Some((http, Some(tls))),
+            Self::Udp(udp) => {
+                map.serialize_entry("send", &udp.send.escape_ascii().to_string())?;
+                let expect = (udp.expect.as_ref()).map(|bytes| bytes.escape_ascii().to_string());
+                map.serialize_entry("expect", &expect)?;
+                None
+            }
+        };
+        if let Some((http, tls)) = http {
+            map.serialize_entry("path", &http.path)?;
+            map.serialize_entry("host", &http.host)?;
+            map.serialize_entry("expect", &http.expect)?;
+            if let Some(tls) = tls {
+                map.serialize_entry("verify", &tls.authorities.is_some())?;
+                map.serialize_entry("ca", &tls.authorities.as_ref().map(digest))?;
+                let name = tls.server_name.as_ref().map(|name| name.to_str());
+                map.serialize_entry("server_name", &name)?;
+                let client = tls.client.as_ref();
+                map.serialize_entry("client_cert", &client.map(|client| digest(&client.chain)))?;
+                let key = client.map(|client| digest(client.key.secret_der()));
+                map.serialize_entry("client_key", &key)?;
+            }
+        }
+        map.end()
+    }
+}
+
+/// Tells what a file held from what it holds, and nothing else of it.
+fn digest(content: impl Hash) -> String {
+    let mut hasher = DefaultHasher::new();
+    content.hash(&mut hasher);
+    format!("a file of digest {:016x}", hasher.finish())
 }
 
 /// As the lists `allow` and `deny`. That an `allow` keeps out all others is a `deny` of `0.0.0.0/0` and

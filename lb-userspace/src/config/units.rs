@@ -1,9 +1,10 @@
 //! Single values as people write them, `2s` or `1024-32767`, to what they mean. An error is the
 //! message: what is wrong with the text and how to write it.
 
-use std::{fmt::Display, ops::RangeInclusive, time::Duration};
+use std::{fmt::Display, ops::RangeInclusive, str::Chars, time::Duration};
 
 use humantime::format_duration;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::{path::shown, vip::PortRange};
 
@@ -163,6 +164,79 @@ pub(super) fn http_host(text: &str) -> Result<String, String> {
         ));
     }
     Ok(text.to_owned())
+}
+
+/// A host without the port that may follow it: `www.example.com:8443`, `[2001:db8::1]:443`.
+pub(super) fn without_port(host: &str) -> &str {
+    let inside = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.split(']').next());
+    inside.unwrap_or_else(|| match host.split_once(':') {
+        // More than one: an IPv6 address, which has no port without brackets.
+        Some((_, rest)) if rest.contains(':') => host,
+        Some((name, _)) => name,
+        None => host,
+    })
+}
+
+/// A name that a certificate can be for.
+pub(super) fn server_name(text: &str) -> Result<ServerName<'static>, String> {
+    ServerName::try_from(text.to_owned()).map_err(|_| {
+        format!(
+            "`{}` is no name or address that a certificate can be for; write for example \
+             www.example.com",
+            shown(text)
+        )
+    })
+}
+
+/// Bytes, as text with escapes: `\xNN`, `\r`, `\n`, `\t`, `\\`.
+pub(super) fn bytes(text: &str) -> Result<Vec<u8>, String> {
+    const MOST: usize = 1_024;
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(character) = rest.next() {
+        let byte = match character {
+            '\\' => escaped(&mut rest)?,
+            _ => u8::try_from(character).ok().filter(u8::is_ascii).ok_or_else(|| {
+                format!(
+                    "`{}` has a character beyond ASCII; write its bytes as \\xNN, and the text in \
+                     single quotes, in which YAML leaves them alone",
+                    shown(text)
+                )
+            })?,
+        };
+        bytes.push(byte);
+    }
+    if bytes.is_empty() || bytes.len() > MOST {
+        return Err(format!("has {} bytes, use 1-{MOST}", bytes.len()));
+    }
+    Ok(bytes)
+}
+
+/// The byte that is meant by what follows a backslash.
+fn escaped(rest: &mut Chars<'_>) -> Result<u8, String> {
+    let after = rest.clone();
+    let byte = match rest.next() {
+        Some('\\') => Some(b'\\'),
+        Some('r') => Some(b'\r'),
+        Some('n') => Some(b'\n'),
+        Some('t') => Some(b'\t'),
+        Some('x') => {
+            let digit = |digit: Option<char>| digit.and_then(|digit| digit.to_digit(16));
+            let (high, low) = (digit(rest.next()), digit(rest.next()));
+            high.zip(low)
+                .and_then(|(high, low)| u8::try_from(16 * high + low).ok())
+        }
+        _ => None,
+    };
+    byte.ok_or_else(|| {
+        let what: String = after.take(3).collect();
+        format!(
+            "`\\{}` is no byte; use \\xNN with two hex digits, \\r, \\n, \\t or \\\\",
+            shown(&what)
+        )
+    })
 }
 
 /// The words as a choice: "`auto`, `native` or `generic`".

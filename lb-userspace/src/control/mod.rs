@@ -6,13 +6,16 @@ mod decisions;
 mod diff;
 mod handle;
 mod overrides;
+mod panics;
 mod probes;
 mod reload;
 mod start;
 mod status;
 mod sweeper;
+mod targets;
 mod unused;
 pub mod view;
+mod ways;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -25,8 +28,8 @@ use tokio::{sync::mpsc, task::block_in_place, time::sleep_until};
 use tracing::{debug, error, info, warn};
 
 use self::{
-    arrivals::Arrivals, decisions::Decisions, handle::Command, overrides::Kept, unused::Unused,
-    view::Detached,
+    arrivals::Arrivals, decisions::Decisions, handle::Command, overrides::Kept, panics::Panics,
+    unused::Unused, view::Detached,
 };
 pub use self::{
     handle::{CommandError, Handle, Peer},
@@ -81,6 +84,7 @@ pub struct Control {
     /// When the tables change next by the passing of time alone.
     due: Option<Instant>,
     decisions: Decisions,
+    panics: Panics,
     watcher: Watcher,
     next_hops: HashMap<IpAddr, NextHop>,
     /// This host's, by index.
@@ -127,6 +131,7 @@ impl Control {
                     while let Ok(event) = self.net_events.try_recv() {
                         links_changed |= self.note_net(event);
                     }
+                    self.show_ways();
                     if links_changed {
                         self.attach_again().await;
                     }
@@ -218,11 +223,13 @@ impl Control {
         };
         self.due = tables::next_change(&inputs)
             .map(|at| Instant::now() + at.duration_since(now).unwrap_or_default());
+        let panics = panics::panics(&inputs);
         let desired = tables::compute(&inputs, &self.applied, &mut self.ids, &mut self.rings)?;
         let changes = difference(&self.applied, &desired);
         let computed = begun.elapsed();
         if changes.is_empty() {
             self.decisions.forget();
+            self.note_panics(panics);
             return Ok(0);
         }
         if let Err(error) = block_in_place(|| self.datapath.write(&changes)) {
@@ -232,6 +239,7 @@ impl Control {
         }
         self.applied = desired;
         self.decisions.written();
+        self.note_panics(panics);
         debug!(
             entries = changes.len(),
             computing_micros = computed.as_micros(),

@@ -5,10 +5,13 @@ use std::{collections::HashSet, net::SocketAddr, time::Duration};
 
 use lb_common::backend::state;
 
-use super::{Control, Probed};
+use super::{
+    Control, Probed,
+    targets::{kind, target, through},
+};
 use crate::{
-    config::{Backend, Config, Probe, Service},
-    health::{Initial, Kind, Rules as HealthRules, Target, Wanted},
+    config::Config,
+    health::{Damping, Initial, Rules as HealthRules, Wanted},
     tables::{Health, backend_identity, identity_of},
 };
 
@@ -29,12 +32,10 @@ impl Control {
         let mut known = HashSet::new();
         let wanted: Vec<Wanted> = (self.config.services.iter())
             .flat_map(|service| {
-                service
-                    .backends
-                    .iter()
-                    .map(move |backend| (service, backend))
+                let kind = kind(service);
+                (service.backends.iter()).map(move |backend| (service, kind.clone(), backend))
             })
-            .filter_map(|(service, backend)| {
+            .filter_map(|(service, kind, backend)| {
                 let id = backend_identity(service, backend.address);
                 known.insert(id);
                 if self.overrides.of(id).disabled().is_some() {
@@ -42,13 +43,20 @@ impl Control {
                 }
                 Some(Wanted {
                     id,
-                    target: target(service, backend),
+                    through: through(service, backend),
+                    target: kind.and_then(|kind| target(service, kind, backend)),
                     interval: service.health_check.interval,
+                    fast_interval: service.health_check.fast_interval,
                     jitter_percent: u8::try_from(service.health_check.jitter_percent)
                         .unwrap_or(u8::MAX),
                     rules: HealthRules {
                         rise: service.health_check.rise,
                         fall: service.health_check.fall,
+                        damping: service.health_check.damping.map(|damping| Damping {
+                            changes: damping.changes,
+                            within: damping.within,
+                            hold: damping.hold,
+                        }),
                     },
                     initial: match self.probed.get(&id).map(|probed| probed.health) {
                         Some(Health { up: true, since }) => Initial::Up { since },
@@ -63,6 +71,7 @@ impl Control {
         self.probed.retain(|id, _| probed.contains(id));
         self.arrivals.retain(&probed);
         self.checker.apply(wanted);
+        self.show_ways();
 
         let addresses: HashSet<_> = backend_addresses(&self.config).map(|a| a.ip()).collect();
         self.next_hops
@@ -117,23 +126,4 @@ impl Control {
 pub(super) fn backend_addresses(config: &Config) -> impl Iterator<Item = SocketAddr> {
     (config.services.iter())
         .flat_map(|service| service.backends.iter().map(|backend| backend.address))
-}
-
-fn target(service: &Service, backend: &Backend) -> Option<Target> {
-    let check = &service.health_check;
-    let kind = match &check.probe {
-        Probe::None => return None,
-        Probe::Tcp => Kind::Tcp,
-        Probe::Http { path, host, expect } => Kind::Http {
-            path: path.clone(),
-            host: host.clone(),
-            expect: expect.clone(),
-        },
-    };
-    let port = service.probe_port(backend)?;
-    Some(Target {
-        address: SocketAddr::new(backend.address.ip(), port),
-        kind,
-        timeout: check.timeout,
-    })
 }

@@ -17,6 +17,7 @@ use super::{
     arrivals::Arrivals,
     decisions::Decisions,
     overrides::{Kept, StateError, StateFile},
+    panics::Panics,
     sweeper,
     unused::Unused,
 };
@@ -162,6 +163,7 @@ impl Control {
             arrivals: Arrivals::default(),
             due: None,
             decisions: Decisions::default(),
+            panics: Panics::new(),
             watcher: Watcher::spawn(net_in)?,
             next_hops: HashMap::new(),
             interfaces: BTreeMap::new(),
@@ -205,7 +207,13 @@ impl Control {
             };
             match timeout_at(deadline, next).await {
                 Ok((Some(event), _)) => self.note_health(event),
-                Ok((_, Some(event))) => drop(self.note_net(event)),
+                Ok((_, Some(event))) => {
+                    self.note_net(event);
+                    while let Ok(event) = self.net_events.try_recv() {
+                        self.note_net(event);
+                    }
+                    self.show_ways();
+                }
                 Ok(_) | Err(_) => {
                     warn!("some backends have not been probed yet; they start as down");
                     return;

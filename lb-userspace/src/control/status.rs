@@ -21,6 +21,7 @@ use super::{
 use crate::{
     config::{Backend, Protocol, Service, backend_text},
     datapath::FlowRecord,
+    health::Probed,
     tables::{address_of, backend_identity, identity_of},
 };
 
@@ -124,7 +125,7 @@ impl Control {
                 };
                 backends.push(self.backend_status(service, id, backend, &stats));
             }
-            services.push(service_status(service, backends));
+            services.push(self.service_status(service, backends));
         }
         let capacity = self.datapath.capacity();
         let status = Status {
@@ -174,6 +175,10 @@ impl Control {
         let shown = self.shown(service, id, backend);
         let overrides = self.overrides.of(id);
         let reset = (self.entry(service, backend)).is_some_and(|e| e.flows == flows::RESET);
+        let checked = self.checker.snapshot(id);
+        let last_error = checked
+            .as_ref()
+            .and_then(|checked| checked.last_error.clone());
         let next_hop = match (self.next_hops.get(&ip), self.unreachable.get(&ip)) {
             (Some(hop), _) => match hop.peer_mac {
                 Some(mac) => format!("{} by interface {}", mac_text(mac), hop.ifindex),
@@ -188,6 +193,9 @@ impl Control {
             state: shown.state.to_owned(),
             reason: shown.reason,
             since: rfc3339(shown.since),
+            probe: probe_name(checked.map_or(Probed::Unknown, |checked| checked.probed)).to_owned(),
+            last_error_at: last_error.as_ref().map(|error| rfc3339(error.at)),
+            last_error: last_error.map(|error| error.words),
             weight: (overrides.weight).map_or(backend.weight, |weight| weight.to),
             weight_configured: backend.weight,
             overridden: overrides::words::status(&overrides),
@@ -199,6 +207,18 @@ impl Control {
             packets_total: stats.packets_in + stats.packets_out,
             bytes_total: stats.bytes_in + stats.bytes_out,
             next_hop,
+        }
+    }
+
+    fn service_status(&self, service: &Service, backends: Vec<BackendStatus>) -> ServiceStatus {
+        ServiceStatus {
+            name: service.name.clone(),
+            mode: service.mode.name().to_owned(),
+            scheduler: service.scheduler.name().to_owned(),
+            protocol: service.protocol.name().to_owned(),
+            vips: service.listen.iter().map(ToString::to_string).collect(),
+            panic: self.is_in_panic(service),
+            backends,
         }
     }
 
@@ -227,14 +247,13 @@ impl Control {
     }
 }
 
-fn service_status(service: &Service, backends: Vec<BackendStatus>) -> ServiceStatus {
-    ServiceStatus {
-        name: service.name.clone(),
-        mode: service.mode.name().to_owned(),
-        scheduler: service.scheduler.name().to_owned(),
-        protocol: service.protocol.name().to_owned(),
-        vips: service.listen.iter().map(ToString::to_string).collect(),
-        backends,
+fn probe_name(probed: Probed) -> &'static str {
+    match probed {
+        Probed::Never => "none",
+        Probed::Unknown => "unknown",
+        Probed::Ok => "ok",
+        Probed::Failed => "failed",
+        Probed::DirectOnly => "direct_only",
     }
 }
 

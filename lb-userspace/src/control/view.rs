@@ -36,6 +36,8 @@ pub struct ServiceStatus {
     pub protocol: String,
     /// As in the configuration: `203.0.113.10:80`, `203.0.113.10:8000-8100`, `203.0.113.10:*`.
     pub vips: Vec<String>,
+    /// Too few of its backends are up: all are used, as `panic_threshold` says.
+    pub panic: bool,
     pub backends: Vec<BackendStatus>,
 }
 
@@ -50,6 +52,13 @@ pub struct BackendStatus {
     pub reason: String,
     /// Since when, RFC 3339.
     pub since: String,
+    /// What the last probe found: `ok`, `failed`, `direct_only` (it answers itself, but not by the way
+    /// that its service's packets go), `unknown` (not probed yet), `none` (there is no health check).
+    pub probe: String,
+    /// Why the last probe failed that did, in words; null if none did since the daemon started.
+    pub last_error: Option<String>,
+    /// When it failed, RFC 3339.
+    pub last_error_at: Option<String>,
     /// The one in force.
     pub weight: u16,
     /// That of the file.

@@ -8,6 +8,7 @@ mod error;
 mod flows;
 mod frags;
 mod judge;
+mod link;
 mod log;
 mod pins;
 mod rings;
@@ -38,6 +39,7 @@ pub use self::{
     error::DatapathError,
     flows::{FlowRecord, FlowTables},
     frags::program_name,
+    link::link_address,
     sweep::{Report, Sweeper},
 };
 use self::{pins::Pins, store::Store};

@@ -1,26 +1,36 @@
 //! Health checks: probes every backend in turn, decides which are up, and says so.
 //!
 //! [`Checker`] runs one task for each backend; [`state`] decides, [`schedule`] says when,
-//! [`probe`] does the I/O. What a decision means for the tables is the control loop's business.
+//! [`probe`] does the I/O, and [`through`] that of the way by which a service's packets go. What a
+//! decision means for the tables is the control loop's business.
 #![forbid(unsafe_code)]
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::io;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
+use tracing::warn;
 
+mod damping;
 pub mod probe;
+mod record;
 pub mod schedule;
 pub mod state;
+pub mod through;
 
-pub use probe::{Kind, Target};
+pub use damping::Damping;
+pub use probe::{ClientCertificate, Datagram, Http, Kind, Target, Tls};
 pub use state::{Initial, Rules, State, Transition};
+pub use through::{Path, Through};
 
 use probe::{Failure, Success};
-use state::Health;
+use record::{Record, lock};
+use through::{Prober, Wire};
 
 /// A backend to be watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +39,12 @@ pub struct Wanted {
     pub id: u64,
     /// `None`: without a health check, always up.
     pub target: Option<Target>,
+    /// What is asked beside the target, if that is well.
+    pub through: Option<Through>,
     /// From the start of one probe to the start of the next.
     pub interval: Duration,
+    /// The same while results contradict the backend's state.
+    pub fast_interval: Duration,
     /// The interval varies by that much, up and down.
     pub jitter_percent: u8,
     pub rules: Rules,
@@ -63,8 +77,29 @@ pub struct Snapshot {
     pub up: bool,
     pub reason: String,
     pub since: SystemTime,
-    /// Whether a result has come in since this process watches it; true without a health check.
-    pub probed: bool,
+    pub probed: Probed,
+    /// Of the last probe that failed since this process watches it.
+    pub last_error: Option<Problem>,
+}
+
+/// What the last probe found that was the backend's to answer for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probed {
+    /// There is no health check.
+    Never,
+    /// No result has come in since this process watches it.
+    Unknown,
+    Ok,
+    Failed,
+    /// It is well itself, but does not answer by the way that its service's packets go.
+    DirectOnly,
+}
+
+/// Why a probe failed, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub words: String,
+    pub at: SystemTime,
 }
 
 /// Watches backends. Dropping it stops all probes.
@@ -72,6 +107,8 @@ pub struct Snapshot {
 pub struct Checker {
     events: mpsc::Sender<Event>,
     watched: HashMap<u64, Watched>,
+    /// By which [`through`] probes: made when the first backend wants it, or why it cannot be.
+    wire: Option<Result<Arc<Wire>, String>>,
 }
 
 impl Checker {
@@ -81,25 +118,41 @@ impl Checker {
         Self {
             events,
             watched: HashMap::new(),
+            wire: None,
         }
     }
 
     /// Watches exactly these backends from now on. Those that were watched before keep their
-    /// state and counts; a probe starts afresh only where target, interval or jitter changed.
+    /// state and counts; a probe starts afresh only where what is asked, interval or jitter changed.
     ///
     /// # Panics
     /// Outside a tokio runtime.
     pub fn apply(&mut self, wanted: Vec<Wanted>) {
         let ids: HashSet<u64> = wanted.iter().map(|wanted| wanted.id).collect();
         self.watched.retain(|id, _| ids.contains(id));
+        if self.wire.is_none() && wanted.iter().any(|wanted| wanted.through.is_some()) {
+            self.wire = Some(open_wire());
+        }
         for wanted in wanted {
             match self.watched.get_mut(&wanted.id) {
-                Some(watched) => watched.change(wanted, &self.events),
+                Some(watched) => watched.change(wanted, &self.events, self.wire.as_ref()),
                 None => {
-                    self.watched
-                        .insert(wanted.id, Watched::start(wanted, &self.events));
+                    let id = wanted.id;
+                    let watched = Watched::start(wanted, &self.events, self.wire.as_ref());
+                    self.watched.insert(id, watched);
                 }
             }
+        }
+    }
+
+    /// By which way packets go to a backend now. Nothing happens for one that is not watched.
+    pub fn set_path(&self, id: u64, path: Path) {
+        if let Some(watched) = self.watched.get(&id) {
+            watched.path.send_if_modified(|before| {
+                let differs = *before != path;
+                *before = path;
+                differs
+            });
         }
     }
 
@@ -117,35 +170,48 @@ impl Checker {
 struct Watched {
     wanted: Wanted,
     record: Arc<Mutex<Record>>,
+    path: watch::Sender<Path>,
     task: JoinHandle<()>,
 }
 
 impl Watched {
-    fn start(wanted: Wanted, events: &mpsc::Sender<Event>) -> Self {
-        let health = Health::new(wanted.rules, wanted.initial, SystemTime::now());
-        let record = Arc::new(Mutex::new(Record {
-            health,
-            took: None,
-            probed: false,
-        }));
-        let task = tokio::spawn(watch(wanted.clone(), Arc::clone(&record), events.clone()));
+    fn start(
+        wanted: Wanted,
+        events: &mpsc::Sender<Event>,
+        wire: Option<&Result<Arc<Wire>, String>>,
+    ) -> Self {
+        let record = Record::new(wanted.rules, wanted.initial, SystemTime::now());
+        let record = Arc::new(Mutex::new(record));
+        let path = watch::Sender::new(Path::Unknown);
+        let prober = prober(&wanted, wire, &path);
+        let task = watch(wanted.clone(), prober, Arc::clone(&record), events.clone());
         Self {
             wanted,
             record,
-            task,
+            path,
+            task: tokio::spawn(task),
         }
     }
 
-    fn change(&mut self, wanted: Wanted, events: &mpsc::Sender<Event>) {
+    fn change(
+        &mut self,
+        wanted: Wanted,
+        events: &mpsc::Sender<Event>,
+        wire: Option<&Result<Arc<Wire>, String>>,
+    ) {
         lock(&self.record).health.set_rules(wanted.rules);
         let same = self.wanted.target == wanted.target
+            && self.wanted.through == wanted.through
             && self.wanted.interval == wanted.interval
+            && self.wanted.fast_interval == wanted.fast_interval
             && self.wanted.jitter_percent == wanted.jitter_percent;
         self.wanted = wanted;
         if !same {
             self.task.abort();
+            let prober = prober(&self.wanted, wire, &self.path);
             let record = Arc::clone(&self.record);
-            self.task = tokio::spawn(watch(self.wanted.clone(), record, events.clone()));
+            let task = watch(self.wanted.clone(), prober, record, events.clone());
+            self.task = tokio::spawn(task);
         }
     }
 }
@@ -156,63 +222,44 @@ impl Drop for Watched {
     }
 }
 
-/// What a task knows of its backend; the [`Checker`] reads it.
-#[derive(Debug)]
-struct Record {
-    health: Health,
-    /// How long the last success took.
-    took: Option<Duration>,
-    probed: bool,
+fn open_wire() -> Result<Arc<Wire>, String> {
+    Wire::open().map(Arc::new).map_err(|error| {
+        warn!(
+            "cannot probe backends through dsr, ipip or gue: no packet socket: {error}; give the \
+             daemon CAP_NET_RAW, or set through: false in these health checks"
+        );
+        match error.kind() {
+            io::ErrorKind::PermissionDenied => "CAP_NET_RAW is missing".to_owned(),
+            _ => format!("no packet socket: {error}"),
+        }
+    })
 }
 
-impl Record {
-    /// Takes in a result. A fault of this host decides nothing, but is told.
-    fn observe(&mut self, result: &Result<Success, Failure>) -> Option<Transition> {
-        self.took = result.as_ref().ok().map(|success| success.took);
-        match result {
-            Ok(success) => self.decide(Ok(&success.detail)),
-            Err(failure) if failure.is_local() => {
-                self.health.note(&failure.to_string());
-                None
-            }
-            Err(failure) => self.decide(Err(&failure.to_string())),
-        }
-    }
-
-    fn decide(&mut self, outcome: Result<&str, &str>) -> Option<Transition> {
-        self.probed = true;
-        self.health.observe(outcome, SystemTime::now())
-    }
-
-    fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            up: self.health.is_up(),
-            reason: with_time(self.health.reason(), self.took),
-            since: self.health.since(),
-            probed: self.probed,
-        }
-    }
-
-    fn event(&self, id: u64, transition: Option<Transition>, stale_neighbour: bool) -> Event {
-        let Snapshot {
-            up, reason, since, ..
-        } = self.snapshot();
-        Event {
-            id,
-            transition,
-            at: Instant::now().into_std(),
-            up,
-            reason,
-            since,
-            stale_neighbour,
-        }
-    }
+fn prober(
+    wanted: &Wanted,
+    wire: Option<&Result<Arc<Wire>, String>>,
+    path: &watch::Sender<Path>,
+) -> Option<Prober> {
+    Some(Prober {
+        through: wanted.through.clone()?,
+        wire: wire?.clone(),
+        path: path.subscribe(),
+    })
 }
 
 /// The task of one backend: probes, decides, tells.
-async fn watch(wanted: Wanted, record: Arc<Mutex<Record>>, events: mpsc::Sender<Event>) {
+async fn watch(
+    wanted: Wanted,
+    mut prober: Option<Prober>,
+    record: Arc<Mutex<Record>>,
+    events: mpsc::Sender<Event>,
+) {
     let Some(target) = &wanted.target else {
-        let event = trust(wanted.id, &mut lock(&record));
+        let event = {
+            let mut record = lock(&record);
+            let transition = record.trust(SystemTime::now());
+            record.event(wanted.id, transition, false)
+        };
         let _ = events.send(event).await;
         return;
     };
@@ -220,13 +267,18 @@ async fn watch(wanted: Wanted, record: Arc<Mutex<Record>>, events: mpsc::Sender<
     let mut due = Instant::now() + schedule::first_delay(wanted.interval, rand::random());
     loop {
         sleep_until(due).await;
-        due = Instant::now()
-            + schedule::next_delay(wanted.interval, wanted.jitter_percent, rand::random());
-        let result = probe::probe(target).await;
+        let begun = Instant::now();
+        let result = probe_both(target, prober.as_mut()).await;
         let event = {
             let mut record = lock(&record);
-            let transition = record.observe(&result);
-            let words = record.health.reason().to_owned();
+            let transition = record.observe(&result, SystemTime::now());
+            let interval = if record.health.is_changing(SystemTime::now()) {
+                wanted.fast_interval
+            } else {
+                wanted.interval
+            };
+            due = begun + schedule::next_delay(interval, wanted.jitter_percent, rand::random());
+            let words = record.words();
             if transition.is_none() && told.as_ref() == Some(&words) {
                 continue;
             }
@@ -241,24 +293,30 @@ async fn watch(wanted: Wanted, record: Arc<Mutex<Record>>, events: mpsc::Sender<
     }
 }
 
-fn trust(id: u64, record: &mut Record) -> Event {
-    record.probed = true;
-    record.took = None;
-    let transition = record.health.trust(SystemTime::now());
-    record.event(id, transition, false)
-}
-
-/// "HTTP 200 in 3.1 ms".
-fn with_time(words: &str, took: Option<Duration>) -> String {
-    match took {
-        Some(took) => format!("{words} in {:.1} ms", took.as_secs_f64() * 1000.0),
-        None => words.to_owned(),
-    }
-}
-
-/// The lock of a record. A task that panicked leaves nothing half-written worth losing all for.
-fn lock(record: &Mutex<Record>) -> MutexGuard<'_, Record> {
-    record.lock().unwrap_or_else(PoisonError::into_inner)
+/// Asks the backend itself and by the way of its service's packets, both at once: either takes the
+/// target's timeout at most. What the first says counts first.
+async fn probe_both(target: &Target, prober: Option<&mut Prober>) -> Result<Success, Failure> {
+    let Some(prober) = prober else {
+        return probe::probe(target).await;
+    };
+    let mut through = pin!(prober.probe(Instant::now() + target.timeout));
+    let mut direct = pin!(probe::probe(target));
+    let mut early = None;
+    let success = loop {
+        tokio::select! {
+            biased;
+            result = &mut direct => break result?,
+            outcome = &mut through, if early.is_none() => early = Some(outcome),
+        }
+    };
+    let outcome = match early {
+        Some(outcome) => outcome,
+        None => through.await,
+    };
+    Ok(Success {
+        note: outcome?,
+        ..success
+    })
 }
 
 #[cfg(test)]

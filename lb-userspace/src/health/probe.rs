@@ -1,20 +1,21 @@
 //! One probe of one backend: the I/O of health checking, and how it failed, in words.
 
-use std::io;
+mod failure;
+mod http;
+mod tls;
+mod udp;
+
+use std::future::Future;
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty};
-use hyper::client::conn::http1;
-use hyper::{Request, StatusCode, header};
-use hyper_util::rt::TokioIo;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout_at};
 
-/// How much of a body is read before we hang up.
-const BODY_LIMIT: usize = 64 * 1024;
-const USER_AGENT: &str = concat!("divvy/", env!("CARGO_PKG_VERSION"));
+pub use failure::Failure;
+pub use http::Http;
+pub use tls::{ClientCertificate, Tls};
+pub use udp::Datagram;
 
 /// What to probe, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,103 +30,21 @@ pub struct Target {
 pub enum Kind {
     /// Well when it accepts a connection.
     Tcp,
-    /// Well when it answers GET with an expected status. Redirects are not followed.
-    Http {
-        path: String,
-        /// The Host header; address and port if `None`.
-        host: Option<String>,
-        /// Status codes that are well.
-        expect: Vec<RangeInclusive<u16>>,
-    },
+    /// Well when it answers GET as expected.
+    Http(Http),
+    /// The same over TLS.
+    Https(Http, Tls),
+    /// Well when it answers a datagram as expected.
+    Udp(Datagram),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Success {
-    /// "connected" or "HTTP 200".
+    /// "connected", "HTTP 200" or "answered".
     pub detail: String,
     pub took: Duration,
-}
-
-/// Why a probe failed. The messages are what `divvy status` shows.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    #[error("connection refused")]
-    Refused,
-    #[error("timed out after {}", humantime::format_duration(*after))]
-    TimedOut { after: Duration },
-    #[error("connected, but no answer within {}", humantime::format_duration(*after))]
-    NoAnswer { after: Duration },
-    #[error("{}", .0.kind())]
-    Unreachable(#[source] io::Error),
-    #[error("HTTP {code}, expected {}", in_words(expected))]
-    Status {
-        code: u16,
-        expected: Vec<RangeInclusive<u16>>,
-    },
-    #[error("{what}: {source}")]
-    Protocol {
-        what: &'static str,
-        source: hyper::Error,
-    },
-    #[error("HTTP path {path:?} or host cannot be sent: {source}")]
-    Request {
-        path: String,
-        source: hyper::http::Error,
-    },
-    #[error("{0}")]
-    Io(#[source] io::Error),
-    /// Says nothing about the backend: this host ran out of something.
-    #[error("cannot probe from this host: {0}")]
-    Local(#[source] io::Error),
-}
-
-impl Failure {
-    /// Whether the backend may have moved to another MAC address: nothing came back from it.
-    #[must_use]
-    pub fn suggests_stale_neighbour(&self) -> bool {
-        matches!(self, Self::TimedOut { .. } | Self::Unreachable(_))
-    }
-
-    /// Whether the fault is this host's own (no descriptors, no ports): no backend is to be
-    /// taken down for it.
-    #[must_use]
-    pub fn is_local(&self) -> bool {
-        matches!(self, Self::Local(_))
-    }
-
-    fn from_connect(error: io::Error, timeout: Duration) -> Self {
-        match error.kind() {
-            io::ErrorKind::ConnectionRefused => Self::Refused,
-            io::ErrorKind::TimedOut => Self::TimedOut { after: timeout },
-            io::ErrorKind::HostUnreachable
-            | io::ErrorKind::NetworkUnreachable
-            | io::ErrorKind::NetworkDown => Self::Unreachable(error),
-            _ => Self::from_io(error),
-        }
-    }
-
-    fn from_io(error: io::Error) -> Self {
-        match error.raw_os_error() {
-            Some(
-                libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS | libc::EADDRNOTAVAIL,
-            ) => Self::Local(error),
-            _ => Self::Io(error),
-        }
-    }
-
-    fn from_hyper(error: hyper::Error) -> Self {
-        let what = if error.is_incomplete_message() {
-            "closed the connection before answering"
-        } else if error.is_parse() {
-            "not an HTTP answer"
-        } else {
-            "the HTTP exchange broke off"
-        };
-        Self::Protocol {
-            what,
-            source: error,
-        }
-    }
+    /// What was not found out.
+    pub note: Option<String>,
 }
 
 /// Probes once.
@@ -135,30 +54,55 @@ impl Failure {
 pub async fn probe(target: &Target) -> Result<Success, Failure> {
     let started = Instant::now();
     let deadline = started + target.timeout;
-    let stream = timeout_at(deadline, connect(target))
-        .await
-        .map_err(|_| Failure::TimedOut {
-            after: target.timeout,
-        })??;
+    let after = target.timeout;
     let detail = match &target.kind {
-        Kind::Tcp => "connected".to_owned(),
-        Kind::Http { path, host, expect } => {
-            let host = host.clone().unwrap_or_else(|| target.address.to_string());
-            let code = timeout_at(deadline, get(stream, path, &host, expect))
-                .await
-                .map_err(|_| Failure::NoAnswer {
-                    after: target.timeout,
-                })??;
-            format!("HTTP {}", code.as_u16())
+        Kind::Udp(datagram) => {
+            let asked = udp::ask(target, datagram);
+            within(deadline, asked, Failure::Silence { after }).await?;
+            "answered".to_owned()
+        }
+        Kind::Tcp => {
+            connect(target, deadline).await?;
+            "connected".to_owned()
+        }
+        Kind::Http(http) => {
+            let stream = connect(target, deadline).await?;
+            let host = host(http, target);
+            let asked = http::get(stream, http, &host);
+            in_status(within(deadline, asked, Failure::NoAnswer { after }).await?)
+        }
+        Kind::Https(http, tls) => {
+            let stream = connect(target, deadline).await?;
+            let host = host(http, target);
+            let asked = async { http::get(tls.handshake(stream).await?, http, &host).await };
+            in_status(within(deadline, asked, Failure::NoAnswer { after }).await?)
         }
     };
     Ok(Success {
         detail,
         took: started.elapsed(),
+        note: None,
     })
 }
 
-async fn connect(target: &Target) -> Result<TcpStream, Failure> {
+/// What comes of it by then, or else `late`.
+async fn within<T>(
+    deadline: Instant,
+    work: impl Future<Output = Result<T, Failure>>,
+    late: Failure,
+) -> Result<T, Failure> {
+    timeout_at(deadline, work).await.unwrap_or(Err(late))
+}
+
+fn host(http: &Http, target: &Target) -> String {
+    (http.host.clone()).unwrap_or_else(|| target.address.to_string())
+}
+
+fn in_status(code: hyper::StatusCode) -> String {
+    format!("HTTP {}", code.as_u16())
+}
+
+async fn connect(target: &Target, deadline: Instant) -> Result<TcpStream, Failure> {
     let socket = match target.address {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
@@ -167,76 +111,12 @@ async fn connect(target: &Target) -> Result<TcpStream, Failure> {
     // Closing sends RST instead of FIN and leaves no TIME_WAIT behind: ten thousand backends
     // every two seconds would hold 300,000 of them, more than there are ports.
     socket.set_zero_linger().map_err(Failure::from_io)?;
-    socket
-        .connect(target.address)
-        .await
-        .map_err(|error| Failure::from_connect(error, target.timeout))
-}
-
-/// Sends GET, and reads the status and at most [`BODY_LIMIT`] of the body.
-async fn get(
-    stream: TcpStream,
-    path: &str,
-    host: &str,
-    expected: &[RangeInclusive<u16>],
-) -> Result<StatusCode, Failure> {
-    let request = Request::get(path)
-        .header(header::HOST, host)
-        .header(header::USER_AGENT, USER_AGENT)
-        .header(header::CONNECTION, "close")
-        .body(Empty::<&[u8]>::new())
-        .map_err(|source| Failure::Request {
-            path: path.to_owned(),
-            source,
-        })?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(Failure::from_hyper)?;
-    let exchange = async {
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(Failure::from_hyper)?;
-        let status = response.status();
-        if !expected
-            .iter()
-            .any(|range| range.contains(&status.as_u16()))
-        {
-            return Err(Failure::Status {
-                code: status.as_u16(),
-                expected: expected.to_vec(),
-            });
-        }
-        let mut body = response.into_body();
-        let mut read = 0;
-        while read < BODY_LIMIT
-            && let Some(frame) = body.frame().await
-        {
-            let frame = frame.map_err(Failure::from_hyper)?;
-            read += frame.data_ref().map_or(0, hyper::body::Bytes::len);
-        }
-        Ok(status)
+    let after = target.timeout;
+    let connected = async {
+        let connected = socket.connect(target.address).await;
+        connected.map_err(|error| Failure::from_connect(error, after))
     };
-    // The connection has to be driven beside the exchange; how it ended, the exchange learns too.
-    let driver = async {
-        let _ = connection.await;
-        std::future::pending::<std::convert::Infallible>().await
-    };
-    tokio::select! {
-        result = exchange => result,
-        never = driver => match never {},
-    }
-}
-
-/// "200-299 or 304".
-fn in_words(ranges: &[RangeInclusive<u16>]) -> String {
-    let words = ranges
-        .iter()
-        .map(|range| match (range.start(), range.end()) {
-            (start, end) if start == end => start.to_string(),
-            (start, end) => format!("{start}-{end}"),
-        });
-    words.collect::<Vec<_>>().join(" or ")
+    within(deadline, connected, Failure::TimedOut { after }).await
 }
 
 #[cfg(test)]

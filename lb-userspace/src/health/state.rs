@@ -2,13 +2,17 @@
 
 use std::time::SystemTime;
 
-/// How many results in a row change the state of a backend.
+use super::damping::{Changes, Damping};
+
+/// What changes the state of a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
     /// Successes that bring a backend up. 0 counts as 1.
     pub rise: u32,
     /// Failures that take a backend down. 0 counts as 1.
     pub fall: u32,
+    /// `None`: a backend may change as often as it likes.
+    pub damping: Option<Damping>,
 }
 
 /// What is known of a backend before its first probe.
@@ -49,6 +53,7 @@ pub struct Health {
     against: u32,
     reason: String,
     since: SystemTime,
+    changes: Changes,
 }
 
 impl Health {
@@ -65,6 +70,7 @@ impl Health {
             against: 0,
             reason: reason.to_owned(),
             since,
+            changes: Changes::default(),
         }
     }
 
@@ -77,7 +83,16 @@ impl Health {
         };
         if self.state == to {
             self.against = 0;
-            words.clone_into(&mut self.reason);
+            self.reason = match self.held(now) {
+                Some(until) => format!("{words}; {}", held_words(until)),
+                None => words.to_owned(),
+            };
+            return None;
+        }
+        if let Some(until) = self.held(now) {
+            // Once the time is over, what came in meanwhile counts.
+            self.against = (self.against + 1).min(threshold.saturating_sub(1));
+            self.reason = format!("{words}, but {}", held_words(until));
             return None;
         }
         self.against += 1;
@@ -85,7 +100,26 @@ impl Health {
             self.reason = format!("{words} ({} of {threshold} to go {to})", self.against);
             return None;
         }
+        let known = self.state != State::Unknown;
+        if known
+            && self.changes.note(to == State::Up, self.rules.damping, now)
+            && let Some(until) = self.held(now)
+        {
+            let words = format!("{words}; {}", held_words(until));
+            return Some(self.change(to, &words, now));
+        }
         Some(self.change(to, words, now))
+    }
+
+    /// A change is under way: results contradict the state, and are about to change it.
+    #[must_use]
+    pub fn is_changing(&self, now: SystemTime) -> bool {
+        self.against > 0 && self.held(now).is_none()
+    }
+
+    /// Until when it stays down whatever comes in, if it does.
+    fn held(&self, now: SystemTime) -> Option<SystemTime> {
+        self.changes.held(self.rules.damping, now)
     }
 
     /// Up without asking: the backend is no longer to be probed.
@@ -143,6 +177,13 @@ impl Health {
             at,
         }
     }
+}
+
+fn held_words(until: SystemTime) -> String {
+    format!(
+        "held down until {}, because it changed too often",
+        humantime::format_rfc3339_seconds(until)
+    )
 }
 
 impl std::fmt::Display for State {

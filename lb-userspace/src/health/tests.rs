@@ -53,18 +53,28 @@ impl Server {
             id: ID,
             target: Some(Target {
                 address: self.address,
-                kind: Kind::Http {
+                kind: Kind::Http(Http {
                     path: "/".into(),
                     host: None,
                     expect: vec![200..=299],
-                },
+                }),
                 timeout: Duration::from_secs(20),
             }),
             interval: Duration::from_millis(5),
+            fast_interval: Duration::from_millis(5),
+            through: None,
             jitter_percent: 10,
-            rules: Rules { rise: 2, fall: 3 },
+            rules: rules(2, 3),
             initial,
         }
+    }
+}
+
+fn rules(rise: u32, fall: u32) -> Rules {
+    Rules {
+        rise,
+        fall,
+        damping: None,
     }
 }
 
@@ -93,13 +103,18 @@ async fn the_first_result_decides_when_nothing_was_known() {
         let (mut checker, mut events) = checker();
         checker.apply(vec![server.wanted(Initial::Unknown)]);
         assert_eq!(checker.snapshot(ID).unwrap().reason, "not probed yet");
-        assert!(!checker.snapshot(ID).unwrap().probed);
+        assert_eq!(checker.snapshot(ID).unwrap().probed, Probed::Unknown);
 
         let event = next(&mut events).await;
         let transition = event.transition.expect("a decision");
         assert_eq!((transition.from, transition.to), (State::Unknown, to));
         assert_eq!((event.id, event.up), (ID, to == State::Up));
-        assert!(checker.snapshot(ID).unwrap().probed);
+        let probed = if status == 200 {
+            Probed::Ok
+        } else {
+            Probed::Failed
+        };
+        assert_eq!(checker.snapshot(ID).unwrap().probed, probed);
     }
 }
 
@@ -145,7 +160,8 @@ async fn an_adopted_backend_keeps_its_state_until_results_say_otherwise() {
     let (mut checker, mut events) = checker();
     checker.apply(vec![server.wanted(adopted_up())]);
     let snapshot = checker.snapshot(ID).unwrap();
-    assert!(snapshot.up && !snapshot.probed);
+    assert!(snapshot.up);
+    assert_eq!(snapshot.probed, Probed::Unknown);
     assert_eq!(snapshot.since, SystemTime::UNIX_EPOCH);
 
     // The first result is told even though it decides nothing.
@@ -179,9 +195,8 @@ async fn another_target_keeps_the_state_and_other_rules_do_not_restart_the_probe
     let since = next(&mut events).await.since;
 
     // Up still: the failures of the new target have to reach `fall` first.
-    let rules = |fall| Rules { rise: 2, fall };
     checker.apply(vec![Wanted {
-        rules: rules(100_000),
+        rules: rules(2, 100_000),
         ..bad.wanted(Initial::Unknown)
     }]);
     let event = next(&mut events).await;
@@ -194,7 +209,7 @@ async fn another_target_keeps_the_state_and_other_rules_do_not_restart_the_probe
 
     // The counts go on, so the second failure or a later one is the first under other rules.
     checker.apply(vec![Wanted {
-        rules: rules(200_000),
+        rules: rules(2, 200_000),
         ..bad.wanted(Initial::Unknown)
     }]);
     let first = loop {
@@ -205,6 +220,27 @@ async fn another_target_keeps_the_state_and_other_rules_do_not_restart_the_probe
     };
     assert!(!first.contains("(1 of "), "{first}");
     assert!(checker.snapshot(ID).unwrap().up);
+}
+
+#[tokio::test]
+async fn a_change_under_way_is_decided_faster() {
+    let server = Server::start(200).await;
+    let (mut checker, mut events) = checker();
+    checker.apply(vec![Wanted {
+        // A day would not be over before the test gives up.
+        interval: Duration::from_secs(86_400),
+        rules: rules(2, 50),
+        ..server.wanted(Initial::Down {
+            since: SystemTime::UNIX_EPOCH,
+        })
+    }]);
+    // The first result contradicts what was adopted, so that the second comes soon.
+    assert!(!next(&mut events).await.up);
+    assert!(next(&mut events).await.up);
+    // Then nothing contradicts.
+    let seen = server.probes.load(Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(server.probes.load(Ordering::SeqCst), seen);
 }
 
 #[tokio::test]
@@ -223,14 +259,10 @@ async fn the_same_result_again_is_not_told() {
 
 #[test]
 fn a_fault_of_this_host_takes_no_backend_down() {
-    let rules = Rules { rise: 1, fall: 1 };
-    let mut record = Record {
-        health: Health::new(rules, adopted_up(), SystemTime::now()),
-        took: None,
-        probed: false,
-    };
-    let no_descriptors = std::io::Error::from_raw_os_error(libc::EMFILE);
-    assert_eq!(record.observe(&Err(Failure::Local(no_descriptors))), None);
+    let mut record = Record::new(rules(1, 1), adopted_up(), SystemTime::now());
+    let no_descriptors = io::Error::from_raw_os_error(libc::EMFILE);
+    let local = Err(Failure::Local(no_descriptors));
+    assert_eq!(record.observe(&local, SystemTime::now()), None);
     let snapshot = record.snapshot();
     assert!(snapshot.up);
     assert!(
@@ -238,8 +270,41 @@ fn a_fault_of_this_host_takes_no_backend_down() {
         "{}",
         snapshot.reason
     );
-    let decision = record.observe(&Err(Failure::Refused));
+    assert_eq!(
+        (snapshot.probed, snapshot.last_error),
+        (Probed::Unknown, None)
+    );
+    let decision = record.observe(&Err(Failure::Refused), SystemTime::now());
     assert_eq!(decision.expect("a decision").to, State::Down);
+}
+
+#[test]
+fn the_last_error_is_remembered_when_all_is_well_again() {
+    let at = |second| SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+    let mut record = Record::new(rules(1, 3), adopted_up(), at(0));
+    let success = Ok(Success {
+        detail: "connected".into(),
+        took: Duration::from_millis(1),
+        note: Some("not probed through dsr: the reason".into()),
+    });
+    record.observe(&Err(Failure::Refused), at(1));
+    let vip = "203.0.113.10:80".parse().unwrap();
+    record.observe(&Err(through::Trouble::NoVip { vip }.into()), at(2));
+    assert_eq!(record.snapshot().probed, Probed::DirectOnly);
+    record.observe(&success, at(3));
+    let Snapshot {
+        probed,
+        last_error,
+        reason,
+        ..
+    } = record.snapshot();
+    assert_eq!(
+        reason,
+        "connected in 1.0 ms; not probed through dsr: the reason"
+    );
+    assert_eq!(probed, Probed::Ok);
+    let words = "answers directly but not for the vip: is 203.0.113.10 on its loopback?".into();
+    assert_eq!(last_error, Some(Problem { words, at: at(2) }));
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::{
 use lb_common::backend::{self, Backend};
 
 use super::{
-    Family, Inputs, TableError, backend_identity, identity,
+    Family, Inputs, Panic, TableError, backend_identity, identity,
     ids::Ids,
     modes::{entry_identity, number},
     service::protocol_number,
@@ -24,6 +24,7 @@ pub(super) fn backend_entry(
     service: &ServiceConfig,
     service_idx: u32,
     backend: &BackendConfig,
+    panic: Option<Panic>,
     inputs: &Inputs<'_>,
     ids: &mut Ids,
 ) -> Result<Backend, TableError> {
@@ -31,7 +32,7 @@ pub(super) fn backend_entry(
         address, weight, ..
     } = *backend;
     let identity = backend_identity(service, address);
-    let standing = standing(service, backend, inputs);
+    let standing = standing(service, backend, panic, inputs);
     let next_hop = inputs.next_hops.get(&address.ip());
     let sources = match service.mode {
         Mode::Nat => sources(address, inputs, next_hop),

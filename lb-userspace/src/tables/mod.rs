@@ -12,6 +12,7 @@ mod interfaces;
 pub mod maglev;
 mod modes;
 mod overrides;
+mod panic;
 pub mod ring;
 mod service;
 pub mod slow_start;
@@ -38,9 +39,10 @@ use lb_common::{
 };
 
 pub use self::{
-    address::{address_of, words},
-    modes::{identity_of, obstacle},
+    address::{address_of, ip, words},
+    modes::{identity_of, obstacle, outer_source},
     overrides::{Decision, Hold, Overrides},
+    panic::Panic,
     ring::RingCache,
     sources::Entry,
     standing::{flows_end, next_change, ramp},
@@ -109,14 +111,16 @@ impl Tables {
 
 /// The two address families. A vip's flows go to the service's backends of its own family; in modes
 /// that lead from one to the other, to those of the other where it has none of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Family {
     Inet = 4,
     Inet6 = 6,
 }
 
 impl Family {
-    const fn of(address: IpAddr) -> Self {
+    /// That of an address.
+    #[must_use]
+    pub const fn of(address: IpAddr) -> Self {
         if address.is_ipv4() {
             Self::Inet
         } else {
@@ -241,13 +245,14 @@ fn add_service(
     }
     let service_identity = identity::service(&service.name, family);
     let service_idx = ids.service(service_identity)?;
+    let panic = Panic::of(service, family, inputs);
     let (mut candidates, mut own) = (Vec::new(), Vec::new());
     let backends = (service.backends.iter()).filter(|b| Family::of(b.address.ip()) == family);
     for backend in backends {
         let backend = &weighed(backend, &overrides_of(inputs.overrides, service, backend));
         let identity = backend_identity(service, backend.address);
         let backend_idx = ids.backend(entry_identity(identity, service.mode))?;
-        let mut entry = backend_entry(service, service_idx, backend, inputs, ids)?;
+        let mut entry = backend_entry(service, service_idx, backend, panic, inputs, ids)?;
         if entry.state == backend::state::UP && backend.weight > 0 {
             let member = Member {
                 backend_idx,
@@ -307,6 +312,12 @@ fn add_service(
     Ok((vips.into_iter())
         .map(|vip| (vip, protocol, service_idx))
         .collect())
+}
+
+/// Whether flows of this vip of the service go to backends of this address's family.
+#[must_use]
+pub fn leads_to(service: &ServiceConfig, vip: Vip, backend: IpAddr) -> bool {
+    Family::serving(service, vip) == Family::of(backend)
 }
 
 /// The identity of a backend of this service.

@@ -1,6 +1,6 @@
 //! What the mode of a service means for the tables.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use lb_common::{
     V6,
@@ -9,7 +9,7 @@ use lb_common::{
     unmapped,
 };
 
-use super::{Inputs, words};
+use super::{Inputs, ip, words};
 use crate::{
     config::{Mode, Prefix, Service},
     net::NextHop,
@@ -62,8 +62,7 @@ pub(super) fn tunnel(
     before: Option<&Tunnel>,
 ) -> Tunnel {
     let next_hop = inputs.next_hops.get(&address.ip());
-    let configured = (service.tunnel.sources.iter())
-        .find(|prefix| prefix.address.is_ipv4() == address.is_ipv4());
+    let configured = configured_source(service, address.ip());
     let (source, spread) = match (configured, next_hop, before) {
         (Some(prefix), ..) => (words(prefix.address), host_bits(prefix)),
         (None, Some(hop), _) => (words(hop.source), [0; 4]),
@@ -87,6 +86,30 @@ pub(super) fn tunnel(
         variant: service.tunnel.variant.number(),
         pad: [0; 3],
     }
+}
+
+/// Where outer packets to a backend come from, and the bits of that which vary from flow to flow.
+#[must_use]
+pub fn outer_source(service: &Service, backend: IpAddr, next_hop: &NextHop) -> (IpAddr, IpAddr) {
+    let none = match backend {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    match configured_source(service, backend) {
+        Some(prefix) => {
+            let spread = host_bits(prefix);
+            let spread = match prefix.address {
+                IpAddr::V4(_) => IpAddr::from(spread[3].to_ne_bytes()),
+                IpAddr::V6(_) => ip(spread),
+            };
+            (prefix.address, spread)
+        }
+        None => (next_hop.source, none),
+    }
+}
+
+fn configured_source(service: &Service, backend: IpAddr) -> Option<&Prefix> {
+    (service.tunnel.sources.iter()).find(|prefix| prefix.address.is_ipv4() == backend.is_ipv4())
 }
 
 /// The bits that a prefix leaves open, as a mask in the form of an address.

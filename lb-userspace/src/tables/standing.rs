@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use lb_common::backend::{flows, state};
 
 use super::{
-    Hold, Inputs, backend_identity, maglev::Member, obstacle, overrides_of, slow_start::Ramp,
-    unix_seconds,
+    Hold, Inputs, Panic, backend_identity, maglev::Member, obstacle, overrides_of,
+    slow_start::Ramp, unix_seconds,
 };
 use crate::config::{Backend, OnDown, Service};
 
@@ -19,13 +19,20 @@ pub(super) struct Standing {
 
 /// Where a backend stands. One that drains and fails its probes is dead to its flows, and drains on
 /// once it is well: its entry says that it drains, and since when, whatever its health. One that is
-/// disabled is dead to its flows.
-pub(super) fn standing(service: &Service, backend: &Backend, inputs: &Inputs<'_>) -> Standing {
+/// disabled is dead to its flows. In a panic one that is down stands as if it was up.
+pub(super) fn standing(
+    service: &Service,
+    backend: &Backend,
+    panic: Option<Panic>,
+    inputs: &Inputs<'_>,
+) -> Standing {
     let identity = backend_identity(service, backend.address);
     let health = inputs.health.get(&identity);
-    let next_hop = inputs.next_hops.get(&backend.address.ip());
-    let alive = health.is_some_and(|health| health.up) && obstacle(service, next_hop).is_none();
     let overrides = overrides_of(inputs.overrides, service, backend);
+    let used = panic.is_some_and(|panic| panic.uses(backend))
+        && overrides.hold.is_none()
+        && way_is_clear(service, backend, inputs);
+    let alive = used || is_alive(service, backend, inputs);
     let over = (overrides.drained())
         .and_then(|since| flows_end(service, since))
         .is_some_and(|end| end <= inputs.now);
@@ -45,6 +52,18 @@ pub(super) fn standing(service: &Service, backend: &Backend, inputs: &Inputs<'_>
             .or(health.map(|health| health.since))
             .map_or(0, unix_seconds),
     }
+}
+
+/// It is healthy, and its service's mode can reach it.
+pub(super) fn is_alive(service: &Service, backend: &Backend, inputs: &Inputs<'_>) -> bool {
+    let health = inputs
+        .health
+        .get(&backend_identity(service, backend.address));
+    health.is_some_and(|health| health.up) && way_is_clear(service, backend, inputs)
+}
+
+fn way_is_clear(service: &Service, backend: &Backend, inputs: &Inputs<'_>) -> bool {
+    obstacle(service, inputs.next_hops.get(&backend.address.ip())).is_none()
 }
 
 /// When the flows of a backend that drains since then get what `on_down` says; `None` for never.

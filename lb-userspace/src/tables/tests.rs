@@ -10,7 +10,7 @@ use std::{
 use lb_common::{NO_BACKEND, RING_SLOTS, backend, hash, unmapped};
 
 use super::{
-    Family, Health, Inputs, RingCache, Tables, backend_identity, compute,
+    Family, Health, Inputs, Panic, RingCache, Tables, backend_identity, compute,
     diff::{Changes, difference},
     identity,
     ids::Ids,
@@ -51,6 +51,7 @@ mod affinity;
 mod interfaces;
 mod kept;
 mod modes;
+mod panic;
 mod schedulers;
 mod sources;
 mod standing;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
 use lb_common::{RING_SLOTS, hash};
-use lb_tests::bench::{self, Effort};
+use lb_tests::bench::{self, Effort, HealthEffort};
 use lb_userspace::tables::maglev::{self, Member};
 
 /// Measures divvy on this machine.
@@ -32,6 +32,18 @@ enum What {
         /// Form of the report.
         #[arg(short, long, value_enum, default_value_t = Output::Table)]
         output: Output,
+    },
+    /// What it costs to watch many backends, on one core.
+    Health {
+        /// Backends, each with an address of the loopback of its own.
+        #[arg(long, default_value_t = 10_000)]
+        backends: u32,
+        /// Seconds from one probe of a backend to the next.
+        #[arg(long, default_value_t = 2)]
+        interval: u64,
+        /// Seconds to measure.
+        #[arg(long, default_value_t = 20)]
+        seconds: u64,
     },
     /// Milliseconds that filling a service's Maglev ring takes.
     Ring {
@@ -68,6 +80,18 @@ fn main() -> Result<()> {
                 Output::Table => print!("{report}"),
                 Output::Json => println!("{:#}", report.json()),
             }
+        }
+        What::Health {
+            backends,
+            interval,
+            seconds,
+        } => {
+            let effort = HealthEffort {
+                backends,
+                interval: Duration::from_secs(interval),
+                measured: Duration::from_secs(seconds),
+            };
+            println!("{}", bench::health(effort)?);
         }
         What::Ring { backends, rounds } => println!(
             "a ring of {RING_SLOTS} slots for {backends} backends: {:.1} ms (median of {rounds})",

@@ -146,7 +146,7 @@ impl Backend {
 }
 
 /// The host's nginx, or the one that `cargo xtask` unpacks where the host has none.
-fn program() -> String {
+pub(super) fn program() -> String {
     let unpacked = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../.tools/nginx/usr/sbin/nginx"

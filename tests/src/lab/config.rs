@@ -96,6 +96,18 @@ impl Config {
         self
     }
 
+    /// Leaves out the probes by the way of a service's packets, for those who count packets.
+    #[must_use]
+    pub fn probed_directly(mut self) -> Self {
+        let rest = self
+            .health_check
+            .trim_end()
+            .trim_end_matches('}')
+            .trim_end();
+        self.health_check = format!("{rest}, through: false }}");
+        self
+    }
+
     /// A weight for one backend, in both services.
     #[must_use]
     pub fn weight(self, backend: &str, weight: u32) -> Self {

@@ -117,7 +117,7 @@ fn tunnels(lab: &Lab, file: &Digest) {
         (Tunnel::Gue1, "gue"),
     ] {
         for crossed in [false, true] {
-            let mut config = lab.config().mode(mode);
+            let mut config = lab.config().mode(mode).probed_directly();
             if tunnel == Tunnel::Gue1 {
                 config = config.with_default("tunnel: { variant: 1 }");
             }

@@ -7,12 +7,15 @@ use super::{
     affinity::{self, AffinityOptions},
     health::{self, HealthOptions},
     lists::{self, Lists},
+    tls::Authorities,
 };
 use crate::config::{
     address,
+    check::HealthCheck,
     field::Field,
     parsed::{GueVariant, Mode, OnDown, Prefix, Protocol, Scheduler, Timeouts, Tunnel},
     section::Section,
+    units,
 };
 
 const TIMEOUT: RangeInclusive<Duration> =
@@ -33,6 +36,7 @@ pub(super) struct Options<'a> {
     pub(super) on_down: OnDown,
     pub(super) drain_timeout: Duration,
     pub(super) slow_start: Duration,
+    pub(super) panic_threshold_percent: u32,
     pub(super) timeouts: Timeouts,
     pub(super) health_check: HealthOptions<'a>,
     pub(super) lists: Lists,
@@ -50,6 +54,7 @@ impl Default for Options<'_> {
             on_down: OnDown::Reset,
             drain_timeout: Duration::from_secs(300),
             slow_start: Duration::ZERO,
+            panic_threshold_percent: 0,
             timeouts: Timeouts::default(),
             health_check: HealthOptions::default(),
             lists: Lists::default(),
@@ -96,6 +101,11 @@ impl<'a> Options<'a> {
             slow_start: keys.inherited("slow_start", &base.slow_start, |field| {
                 field.duration(SLOW_START)
             }),
+            panic_threshold_percent: keys.inherited(
+                "panic_threshold",
+                &base.panic_threshold_percent,
+                |field| field.quantity(|text| units::percent(text, 100)),
+            ),
             timeouts: keys.inherited("timeouts", &base.timeouts, |field| {
                 timeouts(&base.timeouts, &field)
             }),
@@ -105,6 +115,18 @@ impl<'a> Options<'a> {
             lists: lists::onto(&base.lists, keys),
             affinity: affinity::onto(&base.affinity, keys),
         }
+    }
+}
+
+impl Options<'_> {
+    /// The health check of the service at `field`; `None` where a problem was reported.
+    pub(super) fn check(
+        &self,
+        field: &Field<'_>,
+        authorities: &Authorities,
+    ) -> Option<HealthCheck> {
+        let section = field.below("health_check");
+        self.health_check.check(self.mode, &section, authorities)
     }
 }
 

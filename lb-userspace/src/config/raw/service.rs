@@ -4,11 +4,11 @@ use std::{net::IpAddr, num::NonZeroU32, rc::Rc};
 
 use lb_common::{MAX_BACKENDS, MAX_SERVICES, sources::MAX_SOURCES};
 
-use super::{Unique, health, options::Options, too_many, vips::Vips};
+use super::{Unique, health::Kind, options::Options, tls::Authorities, too_many, vips::Vips};
 use crate::config::{
     address,
     field::Field,
-    parsed::{Backend, Mode, Probe, Protocol, Service, Snat, only_port},
+    parsed::{Backend, Mode, Protocol, Service, Snat, only_port},
     units,
     vip::{PortRange, Vip, backend_text},
 };
@@ -20,7 +20,9 @@ const WEIGHT_MAX: u16 = crate::config::MAX_WEIGHT;
 struct All<'a> {
     names: Unique<String>,
     vips: Vips<'a>,
-    http_checks: bool,
+    /// Types of the health checks; `None` for one that is not known.
+    checks: Vec<Option<Kind>>,
+    authorities: Authorities,
     /// Entries of the lists of sources, IPv4 and IPv6.
     sources: [usize; 2],
 }
@@ -37,9 +39,7 @@ pub(super) fn services<'a>(
         .iter()
         .map(|item| service(item, defaults, &mut all))
         .collect();
-    if !all.http_checks {
-        defaults.health_check.refuse_http_keys();
-    }
+    defaults.health_check.refuse_idle_keys(&all.checks);
     sizes(field, items.len(), &all);
     all.vips.check(field, snat);
     services.into_iter().collect()
@@ -64,12 +64,16 @@ fn service<'a>(field: &Field<'a>, defaults: &Options<'a>, all: &mut All<'a>) -> 
         Some(backends(field.items()?, options.protocol, &ports, all))
     });
     keys.finish();
-    options.health_check.refuse_http_keys();
+    let kind = options.health_check.kind;
+    options.health_check.refuse_idle_keys(&[kind]);
+    if !all.checks.contains(&kind) {
+        all.checks.push(kind);
+    }
     options.affinity.refuse_idle_keys();
     let sources = &options.lists.sources;
     all.sources[0] += sources.v4.len();
     all.sources[1] += sources.v6.len();
-    all.http_checks |= options.health_check.kind == health::Kind::Http;
+    let health_check = options.check(field, &all.authorities);
     let (listen, backends) = (listen?, backends?);
     if options.mode.is_one_way() {
         one_port(options.mode, &listen, &backends);
@@ -79,8 +83,7 @@ fn service<'a>(field: &Field<'a>, defaults: &Options<'a>, all: &mut All<'a>) -> 
     } else {
         one_family(&listen, &backends);
     }
-    let health_check = options.health_check.check();
-    if health_check.port.is_none() && health_check.probe != Probe::None {
+    if options.health_check.needs_port() {
         a_port_to_probe(&listen, &backends);
     }
     if let Some(field) = &options.own_tunnel {
@@ -97,8 +100,9 @@ fn service<'a>(field: &Field<'a>, defaults: &Options<'a>, all: &mut All<'a>) -> 
         on_down: options.on_down,
         drain_timeout: options.drain_timeout,
         slow_start: options.slow_start,
+        panic_threshold_percent: options.panic_threshold_percent,
         timeouts: options.timeouts,
-        health_check,
+        health_check: health_check?,
         sources: options.lists.sources,
         backends: values(backends)?,
     })

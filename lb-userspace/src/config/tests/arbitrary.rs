@@ -1,6 +1,7 @@
 //! Arbitrary configurations, written out, are read back as they were; arbitrary and damaged texts
 //! are refused without a panic.
 
+mod checks;
 mod written;
 
 use std::{
@@ -13,12 +14,12 @@ use std::{
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-use self::written::written;
+use self::{checks::health_check, written::written};
 use super::{
     super::{
-        Affinity, Backend, Config, GueVariant, HealthCheck, Limits, Mode, OnDown, OnExit,
-        PortRange, Prefix, Probe, Protocol, Scheduler, Service, Snat, Sources, Timeouts, Tunnel,
-        Vip, XdpMode, address::network, parse,
+        Affinity, Backend, Config, GueVariant, Limits, Mode, OnDown, OnExit, PortRange, Prefix,
+        Probe, Protocol, Scheduler, Service, Snat, Sources, Timeouts, Tunnel, Vip, XdpMode,
+        address::network, parse,
     },
     FULL, GOOD,
 };
@@ -77,43 +78,6 @@ fn timeouts() -> impl Strategy<Value = Timeouts> {
             reset,
             udp,
         })
-}
-
-fn probe() -> impl Strategy<Value = Probe> {
-    let status = (100..=599_u16, 100..=599_u16).prop_map(|(a, b)| a.min(b)..=a.max(b));
-    let http = (
-        "/[A-Za-z0-9/?&=%._~-]{0,40}",
-        option::of("[a-z]{1,20}(\\.[a-z]{1,9}){0,3}(:[0-9]{1,5})?"),
-        vec(status, 1..4),
-    );
-    prop_oneof![
-        Just(Probe::None),
-        Just(Probe::Tcp),
-        http.prop_map(|(path, host, expect)| Probe::Http { path, host, expect }),
-    ]
-}
-
-fn health_check() -> impl Strategy<Value = HealthCheck> {
-    (
-        probe(),
-        option::of(1..=u16::MAX),
-        millis(100..=3_600_000),
-        millis(1..=60_000),
-        1..=100_u32,
-        1..=100_u32,
-        0..=50_u32,
-    )
-        .prop_map(
-            |(probe, port, interval, timeout, rise, fall, jitter_percent)| HealthCheck {
-                probe,
-                port,
-                interval,
-                timeout,
-                rise,
-                fall,
-                jitter_percent,
-            },
-        )
 }
 
 /// Whose source, if it has one, is of this family.
@@ -176,10 +140,15 @@ fn service() -> impl Strategy<Value = Service> {
             name(),
             vec(vip(v6), 1..4),
             select(OnDown::ALL),
-            (timeouts(), millis(0..=604_800_000), millis(0..=3_600_000)),
+            (
+                timeouts(),
+                millis(0..=604_800_000),
+                millis(0..=3_600_000),
+                0..=100_u32,
+            ),
             health_check(),
             vec(backend, 0..6),
-            (select(Mode::ALL), select(Scheduler::ALL)),
+            (select(Mode::ALL), select(Scheduler::ALL), any::<bool>()),
             (
                 tunnel(v6),
                 select(Protocol::ALL),
@@ -189,9 +158,11 @@ fn service() -> impl Strategy<Value = Service> {
         )
             .prop_map(
                 |(name, listen, on_down, times, mut health_check, mut backends, how, more)| {
-                    let (timeouts, drain_timeout, slow_start) = times;
-                    let (mode, scheduler) = how;
+                    let (timeouts, drain_timeout, slow_start, panic_threshold_percent) = times;
+                    let (mode, scheduler, through) = how;
                     let (tunnel, protocol, sources, affinity) = more;
+                    health_check.through =
+                        through && mode.is_one_way() && health_check.probe != Probe::None;
                     for (n, backend) in backends.iter_mut().enumerate() {
                         if mode.is_one_way() && backend.address.port() != 0 {
                             backend
@@ -217,6 +188,7 @@ fn service() -> impl Strategy<Value = Service> {
                         on_down,
                         drain_timeout,
                         slow_start,
+                        panic_threshold_percent,
                         timeouts,
                         health_check,
                         sources,

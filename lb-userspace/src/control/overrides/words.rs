@@ -64,10 +64,18 @@ impl Control {
                 since,
                 reason: format!("slow start: {percent} %; {reason}"),
             },
-            None => Shown {
-                state: if alive { "up" } else { "down" },
+            None if alive => Shown {
+                state: "up",
                 since,
                 reason,
+            },
+            None => Shown {
+                state: "down",
+                since,
+                reason: match self.used_all_the_same(service, backend) {
+                    Some(words) => format!("{reason}; {words}"),
+                    None => reason,
+                },
             },
         }
     }

@@ -1,8 +1,15 @@
 //! Probes against listeners on 127.0.0.1.
 
+mod tls;
+mod udp;
+
+use std::io;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+use super::failure::in_words;
+use super::http::BODY_LIMIT;
 use super::*;
 
 /// Long enough for a slow machine, where the test does not wait for it.
@@ -18,15 +25,18 @@ fn tcp(address: SocketAddr, timeout: Duration) -> Target {
 }
 
 fn http(address: SocketAddr, timeout: Duration) -> Target {
-    let kind = Kind::Http {
+    Target {
+        address,
+        kind: Kind::Http(healthz()),
+        timeout,
+    }
+}
+
+fn healthz() -> Http {
+    Http {
         path: "/healthz".into(),
         host: None,
         expect: vec![200..=299],
-    };
-    Target {
-        address,
-        kind,
-        timeout,
     }
 }
 
@@ -128,10 +138,10 @@ async fn a_given_host_is_sent_instead_of_the_address() {
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec();
     let server = tokio::spawn(answer_once(listener, answer));
     let mut target = http(address, AMPLE);
-    let Kind::Http { host, .. } = &mut target.kind else {
-        unreachable!("it is HTTP")
-    };
-    *host = Some("www.example.com".into());
+    target.kind = Kind::Http(Http {
+        host: Some("www.example.com".into()),
+        ..healthz()
+    });
     probe(&target).await.unwrap();
     assert!(
         server
@@ -220,10 +230,10 @@ async fn an_endless_body_is_cut_off() {
 async fn a_path_that_cannot_be_sent_is_a_failure_and_no_panic() {
     let (_listener, address) = listener().await;
     let mut target = http(address, AMPLE);
-    let Kind::Http { path, .. } = &mut target.kind else {
-        unreachable!("it is HTTP")
-    };
-    "/with a blank".clone_into(path);
+    target.kind = Kind::Http(Http {
+        path: "/with a blank".into(),
+        ..healthz()
+    });
     assert!(matches!(probe(&target).await, Err(Failure::Request { .. })));
 }
 

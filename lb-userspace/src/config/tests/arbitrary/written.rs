@@ -2,7 +2,10 @@
 
 use std::{fmt::Write, net::IpAddr};
 
-use crate::config::{Backend, Config, Limits, PortRange, Prefix, Probe, Tunnel, Vip, backend_text};
+use crate::config::{
+    Backend, Config, HttpProbe, Limits, PortRange, Prefix, Probe, Tunnel, UdpProbe, Vip,
+    backend_text,
+};
 
 /// Writes a configuration as its author might have.
 pub(super) fn written(config: &Config) -> String {
@@ -57,6 +60,10 @@ pub(super) fn written(config: &Config) -> String {
             "    slow_start: {}ms",
             service.slow_start.as_millis()
         ));
+        line(format!(
+            "    panic_threshold: {}%",
+            service.panic_threshold_percent
+        ));
         if let Some(affinity) = &service.affinity {
             line(format!(
                 "    affinity: {{ type: client_ip, prefix4: {}, prefix6: {}, timeout: {}ms }}",
@@ -88,7 +95,20 @@ pub(super) fn written(config: &Config) -> String {
         line("    health_check:".into());
         let check = &service.health_check;
         line(format!("      type: {}", check.probe.name()));
-        if let Probe::Http { path, host, expect } = &check.probe {
+        if let Probe::Udp(UdpProbe { send, expect }) = &check.probe {
+            line(format!("      send: '{}'", escaped(send)));
+            if let Some(expect) = expect {
+                line(format!("      expect: '{}'", escaped(expect)));
+            }
+        }
+        if let Probe::Https(_, tls) = &check.probe {
+            line("      verify: false".into());
+            if let Some(name) = &tls.server_name {
+                line(format!("      server_name: {}", name.to_str()));
+            }
+        }
+        if let Probe::Http(http) | Probe::Https(http, _) = &check.probe {
+            let HttpProbe { path, host, expect } = http;
             line(format!("      path: {path}"));
             if let Some(host) = host {
                 line(format!("      host: {host}"));
@@ -106,10 +126,25 @@ pub(super) fn written(config: &Config) -> String {
             "      interval: {}",
             humantime::format_duration(check.interval)
         ));
+        line(format!(
+            "      fast_interval: {}ms",
+            check.fast_interval.as_millis()
+        ));
+        if let Some(damping) = &check.damping {
+            line(format!(
+                "      damping: {{ changes: {}, within: {}ms, hold: {}ms }}",
+                damping.changes,
+                damping.within.as_millis(),
+                damping.hold.as_millis()
+            ));
+        }
         line(format!("      timeout: {}ms", check.timeout.as_millis()));
         line(format!("      rise: {}", check.rise));
         line(format!("      fall: {}", check.fall));
         line(format!("      jitter: {}%", check.jitter_percent));
+        if service.mode.is_one_way() {
+            line(format!("      through: {}", check.through));
+        }
         line(format!(
             "    backends:{}",
             if service.backends.is_empty() {
@@ -134,4 +169,8 @@ pub(super) fn written(config: &Config) -> String {
         }
     }
     yaml
+}
+
+fn escaped(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect()
 }
