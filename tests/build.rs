@@ -2,6 +2,6 @@
 //! end of tunnels.
 
 fn main() -> anyhow::Result<()> {
-    ebpf_build::compile("lb-bench-ebpf", &["rewind"])?;
-    ebpf_build::compile("lb-lab-ebpf", &["decap"])
+    ebpf_build::compile("lb-bench-ebpf", &["rewind"], &[])?;
+    ebpf_build::compile("lb-lab-ebpf", &["decap"], &[])
 }

@@ -37,12 +37,12 @@ pub fn linker_path() -> PathBuf {
     workspace_root().join(".tools/bin/bpf-linker")
 }
 
-/// For build scripts: compiles the binaries of `package` and copies each object into `OUT_DIR`.
+/// For build scripts: compiles the binaries of `package` with these features and copies each object into `OUT_DIR`.
 /// Where a tool is missing, it tells cargo, which then stops with that one message.
 ///
 /// # Errors
 /// When the compiler fails.
-pub fn compile(package: &str, binaries: &[&str]) -> Result<()> {
+pub fn compile(package: &str, binaries: &[&str], features: &[&str]) -> Result<()> {
     let root = workspace_root();
     for input in [
         package,
@@ -74,6 +74,9 @@ pub fn compile(package: &str, binaries: &[&str]) -> Result<()> {
     cargo.current_dir(&root).args(["--package", package]);
     for binary in binaries {
         cargo.args(["--bin", binary]);
+    }
+    for feature in features {
+        cargo.args(["--features", feature]);
     }
     let status = cargo
         .status()

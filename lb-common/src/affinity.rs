@@ -19,9 +19,13 @@ const _: () = assert!(size_of::<Client<crate::V6>>() == 20);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Remembered {
     /// That of the backend's entry, which may have another owner since.
+    #[cfg(not(feature = "second-layout"))]
     pub identity: u64,
     /// When that flow was opened.
     pub last_ns: u64,
+    /// As above.
+    #[cfg(feature = "second-layout")]
+    pub identity: u64,
     pub backend_idx: u32,
     pub pad: u32,
 }

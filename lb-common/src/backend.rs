@@ -37,9 +37,13 @@ pub struct Backend {
     /// 0 marks a free entry.
     pub identity: u64,
     /// Since when it has this state, seconds of the Unix epoch.
+    #[cfg(not(feature = "second-layout"))]
     pub since_unix: u32,
     /// Most flows at a time; 0 for any number.
     pub max_flows: u32,
+    /// As above.
+    #[cfg(feature = "second-layout")]
+    pub since_unix: u32,
 }
 const _: () = assert!(size_of::<Backend>() == 64);
 
@@ -114,8 +118,12 @@ pub struct BackendStats {
     /// Flows that were sent to it.
     pub flows: u64,
     /// Packets and bytes (of the frame, as received, without VLAN tags) from clients to it.
+    #[cfg(not(feature = "second-layout"))]
     pub packets_in: u64,
     pub bytes_in: u64,
+    /// As above.
+    #[cfg(feature = "second-layout")]
+    pub packets_in: u64,
     /// Packets and bytes from it to clients.
     pub packets_out: u64,
     pub bytes_out: u64,

@@ -67,9 +67,13 @@ pub struct Flow<A> {
     pub flags: u8,
     /// While half-open: the acknowledgement number that confirms the flow, host byte order.
     /// While refused by a full table: the second of the last attempt.
+    #[cfg(not(feature = "second-layout"))]
     pub pending: u32,
     /// The client's next hop, learned from its packets: the interface they arrive on.
     pub ifindex: u32,
+    /// As above.
+    #[cfg(feature = "second-layout")]
+    pub pending: u32,
     /// The MAC address that the client's packets come from.
     pub peer_mac: [u8; 6],
     /// Our MAC address on that interface. The two stand in the order of an Ethernet header.

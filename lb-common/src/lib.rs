@@ -11,6 +11,7 @@
 pub mod affinity;
 pub mod backend;
 mod budget;
+pub mod carry;
 pub mod flow;
 pub mod fragment;
 pub mod hash;
@@ -25,7 +26,11 @@ pub mod table;
 pub use budget::{Budget, Budgeted};
 
 /// Version of everything that is pinned. It names the folder of the pins (`bpf/v<layout>`).
-pub const LAYOUT_VERSION: u32 = 7;
+pub const LAYOUT_VERSION: u32 = if cfg!(feature = "second-layout") {
+    1_008
+} else {
+    8
+};
 
 /// Most backends over all services together: the length of the maps `backends` and
 /// `backend_stats`.
@@ -109,6 +114,10 @@ pub mod names {
     pub const SWEEP: &str = "sweep";
     /// The program that sets the clock of the others; it is not pinned.
     pub const CLOCK: &str = "clock";
+    /// The program that puts what another layout's tables held into these; it is not pinned.
+    pub const CARRY: &str = "carry";
+    /// The map that describes the layout, in words that other versions understand.
+    pub const LAYOUT: &str = "layout";
 
     /// Set when the program is loaded: how many buckets the flow tables have.
     pub const FLOW_BUCKETS: &str = "FLOW_BUCKETS";
@@ -328,6 +337,10 @@ pod!(
     affinity::Client<V4>,
     affinity::Client<V6>,
     affinity::Remembered,
+    carry::CarriedCount,
+    carry::CarriedFlow<V4>,
+    carry::CarriedFlow<V6>,
+    carry::CarriedStats,
     backend::Backend,
     backend::BackendStats,
     backend::Tunnel,

@@ -141,6 +141,8 @@ reasons! {
     IcmpUndeliverable = "icmp_undeliverable", Drop;
     /// An ICMP error or the answer to an echo request was due, but the rate limit was reached.
     IcmpLimited = "icmp_limited", Drop;
+    /// Of no known flow, in the moment in which an upgrade takes over the flows of the version before.
+    Handover = "handover", Drop;
 
     /// Reset: neither a SYN nor of a known flow.
     NoFlow = "no_flow", Answer;

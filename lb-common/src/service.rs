@@ -218,6 +218,9 @@ pub struct Settings {
     /// Bytes of the longest frame that fits every interface; a longer one may be too long for the
     /// interface that it leaves by.
     pub frame_max: u32,
+    /// Until then, by `CLOCK_MONOTONIC`, what is of no known flow is dropped: it may be of one that is still
+    /// to come from another layout's tables. The daemon sets it for the moment of the change.
+    pub handover_until_ns: u64,
     /// One bit for each vip ([`hash::vip_bit`], with port 0 for a range of ports) and each address of
     /// one ([`VipKey::of_address`]), each source address of mode `nat` ([`hash::snat_bit`]), each end of a
     /// tunnel ([`hash::tunnel_bit`]) and each backend of mode `route` ([`hash::reply_bit`], with port 0 for
@@ -225,7 +228,7 @@ pub struct Settings {
     /// A clear bit proves that a packet is not ours; a set one calls for a lookup.
     pub filter: [u64; FILTER_WORDS],
 }
-const _: () = assert!(size_of::<Settings>() == 16 + FILTER_BITS / 8);
+const _: () = assert!(size_of::<Settings>() == 24 + FILTER_BITS / 8);
 
 impl Settings {
     /// Settings with this range of source ports (`port_count` at least 1), under which no packet
@@ -239,6 +242,7 @@ impl Settings {
             reply_port_max: port_min + (port_count - 1),
             flags: 0,
             frame_max: u32::MAX,
+            handover_until_ns: 0,
             filter: [0; FILTER_WORDS],
         }
     }

@@ -17,7 +17,11 @@ pub const WAYS: usize = 40;
 pub const HALF_OPEN_WAYS: usize = 4;
 /// Entries of confirmed flows for which a bucket is made: with 16 in it on average, one insert in
 /// 100,000 finds all 36 taken (Poisson).
-const FLOWS_PER_BUCKET: u32 = 16;
+const FLOWS_PER_BUCKET: u32 = if cfg!(feature = "second-layout") {
+    12
+} else {
+    16
+};
 
 /// The kernel's lock, which it finds by the name of its type in a map's type information (since
 /// Linux 5.1, kernel/bpf/btf.c). Nobody but `bpf_spin_lock` and `bpf_spin_unlock` may touch it.

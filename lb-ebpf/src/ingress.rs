@@ -159,6 +159,9 @@ fn may_open<F: Family>(
     key: &FlowKey<F::Address>,
     key_hash: u64,
 ) -> Result<u32, Reason> {
+    if settings.handover_until_ns != 0 && now_ns() < settings.handover_until_ns {
+        return Err(Reason::Handover);
+    }
     let service_idx = select::service::<F>(settings, key).ok_or(Reason::NotOurs)?;
     select::draft::<F>()?.key_hash = key_hash;
     Ok(NEW + service_idx)

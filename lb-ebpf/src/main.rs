@@ -1,6 +1,6 @@
 //! The XDP programs: entries, panic handler, licence. One program, `divvy`, on every configured
 //! interface, for both directions; `ingress` tells a packet's way from top to bottom. The others,
-//! `clock` and `sweep`, are run by the daemon.
+//! `clock`, `sweep` and `carry`, are run by the daemon.
 //!
 //! Each stage takes views and returns `Result<_, Reason>`; a [`lb_common::reason::Reason`] becomes
 //! a verdict and a count in one place, `stats::conclude`.
@@ -14,6 +14,7 @@
 mod affinity;
 mod answer;
 mod budget;
+mod carry;
 mod clock;
 mod family;
 mod flow;
@@ -79,6 +80,15 @@ pub fn clock(_ctx: XdpContext) -> u32 {
 #[xdp]
 pub fn sweep(ctx: XdpContext) -> u32 {
     match sweep::run(&ctx) {
+        Ok(()) => xdp_action::XDP_PASS,
+        Err(_) => xdp_action::XDP_ABORTED,
+    }
+}
+
+/// Run by the daemon when it takes over from a version with other tables; see [`carry`](mod@carry).
+#[xdp]
+pub fn carry(ctx: XdpContext) -> u32 {
+    match carry::run(&ctx) {
         Ok(()) => xdp_action::XDP_PASS,
         Err(_) => xdp_action::XDP_ABORTED,
     }

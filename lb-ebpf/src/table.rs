@@ -128,6 +128,9 @@ pub trait Table: Family + Once {
     fn demote(key: &FlowKey<Self::Address>);
     /// Removes the entry with this key, if there is one.
     fn remove(key: &FlowKey<Self::Address>);
+    /// Puts in an entry of another layout's table, with `confirmed` other than 0 among the confirmed ones,
+    /// unless it is there as it was then or later: one of [`lb_common::carry::outcome`].
+    fn carry(key: &FlowKey<Self::Address>, flow: &Flow<Self::Address>, confirmed: u32) -> u32;
 }
 
 /// See [`Table::claim`].
@@ -174,7 +177,7 @@ extern "C" fn table_elsewhere6(key: *const FlowKey<V6>) -> u64 {
 macro_rules! table {
     (
         $family:ty, $address:ty, $find:ident, $read:ident, $write:ident, $insert:ident,
-        $confirm:ident, $demote:ident, $remove:ident, $elsewhere:ident
+        $confirm:ident, $demote:ident, $remove:ident, $elsewhere:ident, $carry:ident
     ) => {
         #[unsafe(no_mangle)]
         #[inline(never)]
@@ -270,6 +273,22 @@ macro_rules! table {
             0
         }
 
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $carry(
+            key: *const FlowKey<$address>,
+            flow: *const Flow<$address>,
+            confirmed: u32,
+        ) -> u64 {
+            // SAFETY: as above.
+            match unsafe { (key.as_ref(), flow.as_ref()) } {
+                (Some(key), Some(flow)) => {
+                    bucket::carry::<$family>(key, flow, confirmed != 0) as u64
+                }
+                _ => 0,
+            }
+        }
+
         impl Table for $family {
             #[inline(always)]
             fn find(key: &FlowKey<$address>, key_hash: u64) -> Option<Position> {
@@ -340,6 +359,11 @@ macro_rules! table {
             fn remove(key: &FlowKey<$address>) {
                 $remove(key, $find(key, hash::flow(key)));
             }
+
+            #[inline(always)]
+            fn carry(key: &FlowKey<$address>, flow: &Flow<$address>, confirmed: u32) -> u32 {
+                $carry(key, flow, confirmed) as u32
+            }
         }
     };
 }
@@ -354,7 +378,8 @@ table!(
     table_confirm4,
     table_demote4,
     table_remove4,
-    table_elsewhere4
+    table_elsewhere4,
+    table_carry4
 );
 table!(
     Inet6,
@@ -366,5 +391,6 @@ table!(
     table_confirm6,
     table_demote6,
     table_remove6,
-    table_elsewhere6
+    table_elsewhere6,
+    table_carry6
 );

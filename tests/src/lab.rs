@@ -54,7 +54,7 @@ pub use self::{
     body::{Digest, ten_megabytes},
     config::Config,
     datagrams::DatagramEcho,
-    divvy::{Divvy, METRICS, WITHOUT_RIGHTS},
+    divvy::{Divvy, METRICS, Version, WITHOUT_RIGHTS},
     dns::{Answers, DNS_PORT, Dns, IN_FLIGHT, Questions},
     echo::{EchoServer, Manner},
     far_end::{Carried, Decap, Ip, Tunnel},

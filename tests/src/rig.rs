@@ -5,6 +5,7 @@
 mod affinity;
 mod buckets;
 mod buffers;
+mod carry;
 mod clock;
 mod cpu;
 mod entry;
@@ -133,6 +134,23 @@ impl Rig {
     #[must_use]
     pub fn program_fd(&self) -> &ProgramFd {
         self.program().fd().expect("the program is loaded")
+    }
+
+    /// A program that the daemon runs beside the main one, loaded by the first test that needs it.
+    fn beside(&mut self, name: &str) -> &Xdp {
+        let program: &mut Xdp = self
+            .loaded
+            .ebpf
+            .program_mut(name)
+            .expect("the object holds the program")
+            .try_into()
+            .expect("which is of type XDP");
+        if program.fd().is_err() {
+            program
+                .load()
+                .unwrap_or_else(|error| panic!("cannot load the program: {error:?}"));
+        }
+        program
     }
 
     /// Sends one packet through the program.

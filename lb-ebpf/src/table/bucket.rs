@@ -8,6 +8,8 @@ use core::{
 
 use aya_ebpf::{Global, helpers};
 use lb_common::{
+    Address,
+    carry::outcome,
     flow::{Flow, FlowKey},
     hash,
     service::Timeouts,
@@ -178,6 +180,26 @@ impl<F: Family> Bucket<'_, F> {
         oldest
     }
 
+    /// A confirmed entry that is free; [`WAYS`] for none.
+    #[inline(always)]
+    fn free_confirmed(&self) -> usize {
+        for way in HALF_OPEN_WAYS..WAYS {
+            if self.head.tags[way] == 0 {
+                return way;
+            }
+        }
+        WAYS
+    }
+
+    /// Fills a confirmed entry.
+    #[inline(always)]
+    fn put_confirmed(&mut self, way: usize, key: &FlowKey<F::Address>, flow: &Flow<F::Address>) {
+        self.entries[way].key.copy_from(key);
+        self.entries[way].flow.copy_from(flow);
+        compiler_fence(Ordering::Release);
+        self.head.tags[way] = self.tag;
+    }
+
     /// Fills a half-open entry.
     #[inline(always)]
     fn put(&mut self, way: usize, key: &FlowKey<F::Address>, flow: &Flow<F::Address>) {
@@ -268,17 +290,13 @@ pub(super) fn confirm<F: Family>(
         if from >= HALF_OPEN_WAYS {
             return from < WAYS;
         }
-        for way in HALF_OPEN_WAYS..WAYS {
-            if bucket.head.tags[way] == 0 {
-                bucket.entries[way].key.copy_from(key);
-                bucket.entries[way].flow.copy_from(flow);
-                compiler_fence(Ordering::Release);
-                bucket.head.tags[way] = bucket.tag;
-                bucket.head.tags[from] = 0;
-                return true;
-            }
+        let to = bucket.free_confirmed();
+        if to >= WAYS {
+            return false;
         }
-        false
+        bucket.put_confirmed(to, key, flow);
+        bucket.head.tags[from] = 0;
+        true
     })
     .unwrap_or(false)
 }
@@ -308,4 +326,61 @@ pub(super) fn remove<F: Family>(key: &FlowKey<F::Address>, found: u64) {
             bucket.head.tags[way] = 0;
         }
     });
+}
+
+#[inline(always)]
+pub(super) fn carry<F: Family>(
+    key: &FlowKey<F::Address>,
+    flow: &Flow<F::Address>,
+    confirmed: bool,
+) -> u32 {
+    locked::<F, _>(hash::flow(key), |bucket| {
+        let held_at = bucket.way_of(key);
+        let mut done = outcome::DONE;
+        if held_at < WAYS {
+            let held = &mut bucket.entries[held_at].flow;
+            let same = is_same_flow(held, flow);
+            let newer = flow.last_seen_ns > held.last_seen_ns
+                || same && flow.last_seen_ns == held.last_seen_ns && flow.state > held.state;
+            if same {
+                done = outcome::THERE;
+            }
+            if !newer {
+                return if same { done } else { outcome::TAKEN };
+            }
+            if held_at >= HALF_OPEN_WAYS {
+                held.copy_from(flow);
+                return done;
+            }
+        }
+        if confirmed {
+            let way = bucket.free_confirmed();
+            if way < WAYS {
+                bucket.put_confirmed(way, key, flow);
+                if held_at < HALF_OPEN_WAYS {
+                    bucket.head.tags[held_at] = 0;
+                }
+                return done;
+            }
+            done = outcome::FULL;
+        }
+        let way = if held_at < HALF_OPEN_WAYS {
+            held_at
+        } else {
+            bucket.place_for_new(stamp(flow.last_seen_ns))
+        };
+        bucket.put(way, key, flow);
+        done
+    })
+    .unwrap_or(0)
+}
+
+/// Both say the same of where its packets go.
+#[inline(always)]
+fn is_same_flow<A: Address>(a: &Flow<A>, b: &Flow<A>) -> bool {
+    a.backend_idx == b.backend_idx
+        && a.source_port_be == b.source_port_be
+        && a.destination_port_be == b.destination_port_be
+        && a.source.same(b.source)
+        && a.destination.same(b.destination)
 }

@@ -184,7 +184,11 @@ impl Control {
         // The first tables wait for all backends' first results: those decisions are not late.
         control.decisions.forget();
         (control.apply()).map_err(|error| StartError::Tables(error.to_string()))?;
-        block_in_place(|| control.attach_all(&links))?;
+        block_in_place(|| {
+            control.datapath.begin_takeover()?;
+            control.attach_all(&links)?;
+            control.datapath.end_takeover()
+        })?;
         control.move_metrics(listener).await;
         // Only now: a start that fails leaves the file as it was.
         control.save_overrides();

@@ -5,11 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc;
 use tracing::error;
 
-use crate::datapath::{Report, Sweeper};
+use crate::datapath::{self, Report, Sweeper};
 
 /// Time between two passes while they are quick.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -37,6 +36,5 @@ pub(super) fn spawn(tables: Sweeper) -> std::io::Result<mpsc::Receiver<Report>> 
 
 /// The datapath's clock.
 pub(super) fn monotonic_ns() -> u64 {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every Linux has this clock");
-    u64::try_from(Duration::from(now).as_nanos()).expect("five centuries of uptime fit")
+    u64::try_from(datapath::monotonic().as_nanos()).expect("five centuries of uptime fit")
 }

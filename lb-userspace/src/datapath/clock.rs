@@ -4,11 +4,12 @@
 use std::{
     os::fd::{AsFd as _, OwnedFd},
     sync::LazyLock,
+    time::Duration,
 };
 
 use aya::{Ebpf, EbpfLoader};
 use lb_common::names;
-use nix::time::{ClockId, clock_getres};
+use nix::time::{ClockId, clock_getres, clock_gettime};
 
 use super::{error::DatapathError, program_mut, sys};
 
@@ -17,6 +18,13 @@ static TICK_NS: LazyLock<u64> = LazyLock::new(|| {
     let tick = clock_getres(ClockId::CLOCK_MONOTONIC_COARSE).expect("every Linux has this clock");
     u64::try_from(tick.tv_nsec()).expect("a time is not less than 0")
 });
+
+/// The clock that the programs go by.
+#[must_use]
+pub fn monotonic() -> Duration {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every Linux has this clock");
+    Duration::from(now)
+}
 
 /// Sets the clock that the programs of one loaded object share.
 pub struct Clock {

@@ -46,6 +46,18 @@ pub enum DatapathError {
          the pinned state with `divvy detach`, then start again", path.display()
     )]
     ForeignPin { path: PathBuf, what: String },
+    #[error(
+        "packets go by {}, which another version of divvy made, and this one cannot take over from \
+         ({reason}): start that version again, or end it with `divvy detach`, which breaks the \
+         connections under way", folder.display()
+    )]
+    UnknownLayout { folder: PathBuf, reason: String },
+    #[error(
+        "cannot take over from {}: {reason}; packets still go by it: start the version again that \
+         made it, or end it with `divvy detach`, which breaks the connections under way",
+        folder.display()
+    )]
+    Takeover { folder: PathBuf, reason: String },
     #[error("cannot use the pinned object {}: {}", path.display(), in_one_line(source))]
     Pin { path: PathBuf, source: PinError },
     #[error("cannot read or remove {}: {source}", path.display())]

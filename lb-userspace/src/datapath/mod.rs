@@ -16,6 +16,7 @@ mod sources;
 mod store;
 mod sweep;
 mod sys;
+mod takeover;
 mod vips;
 
 use std::{
@@ -35,14 +36,14 @@ use tracing::{debug, warn};
 
 pub use self::{
     attach::Mode,
-    clock::Clock,
+    clock::{Clock, monotonic},
     error::DatapathError,
     flows::{FlowRecord, FlowTables},
     frags::program_name,
     link::link_address,
     sweep::{Report, Sweeper},
 };
-use self::{pins::Pins, store::Store};
+use self::{pins::Pins, store::Store, takeover::Takeover};
 use crate::tables::{Tables, diff::Changes};
 
 /// The eBPF object: the program `divvy` and its maps.
@@ -99,11 +100,14 @@ pub struct Datapath {
     clock: Clock,
     capacity: Capacity,
     attached: BTreeMap<String, attach::Attached>,
+    /// Another version's layout, until all that it held has been carried over.
+    takeover: Option<Takeover>,
 }
 
 impl Datapath {
-    /// Opens the pinned maps below `run_dir`, or makes them, and loads the program. Nothing is
-    /// attached or written yet, so a datapath that is already running goes on undisturbed.
+    /// Opens the pinned maps below `run_dir`, or makes them, and loads the program. Nothing is attached
+    /// yet, so a datapath that is already running goes on undisturbed, be it of this layout or of another:
+    /// what another held is in the tables then.
     /// `trace` has the program log each new flow.
     ///
     /// # Errors
@@ -111,6 +115,8 @@ impl Datapath {
     pub fn open(run_dir: &Path, wanted: Capacity, trace: bool) -> Result<Self, DatapathError> {
         let pins = Pins::new(run_dir);
         pins.prepare()?;
+        let layouts = pins.settle()?;
+        pins.make_layout()?;
         pins.verify(&pins::layout())?;
         let capacity = match existing_buckets(&pins) {
             Some(buckets) if buckets != wanted.buckets => {
@@ -155,7 +161,22 @@ impl Datapath {
         if trace {
             log::forward(&mut ebpf);
         }
-        let store = Store::open(&pins)?;
+        let mut store = Store::open(&pins)?;
+        takeover::describe(&pins)?;
+        let mut takeover = match layouts.other {
+            Some(folder) => {
+                let carry = program_mut(&mut ebpf, names::CARRY);
+                carry.load().map_err(error::while_verifying)?;
+                Some(Takeover::of(folder, own_fd(carry, names::CARRY)?)?)
+            }
+            None => None,
+        };
+        if let Some(takeover) = &mut takeover {
+            if !layouts.own_in_force {
+                takeover.seed(&mut store)?;
+            }
+            takeover.carry_flows(true)?;
+        }
         Ok(Self {
             pins,
             ebpf,
@@ -163,6 +184,7 @@ impl Datapath {
             clock,
             capacity,
             attached: BTreeMap::new(),
+            takeover,
         })
     }
 

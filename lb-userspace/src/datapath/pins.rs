@@ -1,6 +1,7 @@
 //! Where pinned objects live: a bpffs in the run directory, one folder for each layout version.
 
 mod before;
+mod layouts;
 mod prepare;
 
 use std::{
@@ -25,6 +26,8 @@ use super::{
 /// `BPF_FS_MAGIC` (include/uapi/linux/magic.h).
 const BPF_FS_MAGIC: FsType = FsType(0xcafe_4a11);
 
+use self::layouts::PROGRAM;
+
 /// The paths of one run directory.
 #[derive(Clone, Debug)]
 pub struct Pins {
@@ -48,7 +51,7 @@ impl Pins {
 
     #[must_use]
     pub fn program(&self) -> PathBuf {
-        self.layout.join("prog")
+        self.layout.join(PROGRAM)
     }
 
     /// Where the map with a service's rings is pinned.
@@ -85,19 +88,21 @@ impl Pins {
         Ok(interfaces)
     }
 
-    /// Makes the folders, and mounts a bpffs where there is none.
+    /// Makes the root's folder, and mounts a bpffs where there is none.
     ///
     /// # Errors
     /// When that is not possible.
     pub fn prepare(&self) -> Result<(), DatapathError> {
-        let create = |path: &Path| {
-            fs::create_dir_all(path).map_err(|source| DatapathError::CreateFolder {
-                path: path.to_owned(),
-                source,
-            })
-        };
         create(&self.root)?;
         self.mount()?;
+        Ok(())
+    }
+
+    /// Makes the folder of this version's layout.
+    ///
+    /// # Errors
+    /// When that is not possible.
+    pub fn make_layout(&self) -> Result<(), DatapathError> {
         create(&self.layout)
     }
 
@@ -177,6 +182,13 @@ impl Pins {
 }
 
 const LINK_PREFIX: &str = "link_";
+
+fn create(path: &Path) -> Result<(), DatapathError> {
+    fs::create_dir_all(path).map_err(|source| DatapathError::CreateFolder {
+        path: path.to_owned(),
+        source,
+    })
+}
 
 /// Removes all that is pinned in one layout's folder, and the folder. Returns the interfaces that
 /// had a program.

@@ -7,6 +7,8 @@
     reason = "raw system calls; every other module forbids it"
 )]
 
+mod untyped;
+
 use std::{
     ffi::CString,
     io,
@@ -20,10 +22,13 @@ use std::{
 
 use aya::Pod;
 
+pub use self::untyped::RawMap;
+
 /// `BPF_LINK_DETACH`: kernel 5.9.
 const BPF_LINK_DETACH: libc::c_long = 34;
 /// Commands of `bpf(2)` (include/uapi/linux/bpf.h, enum bpf_cmd).
 const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
+const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
 const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
 const BPF_OBJ_PIN: libc::c_long = 6;
 const BPF_OBJ_GET: libc::c_long = 7;
@@ -32,6 +37,7 @@ const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
 const BPF_MAP_UPDATE_BATCH: libc::c_long = 26;
 const BPF_LINK_CREATE: libc::c_long = 28;
+const BPF_LINK_UPDATE: libc::c_long = 29;
 
 /// `enum bpf_attach_type`.
 const BPF_XDP: u32 = 37;
@@ -79,6 +85,15 @@ struct LinkCreateAttr {
     ifindex: u32,
     attach_type: u32,
     flags: u32,
+}
+
+/// `bpf_attr.link_update`.
+#[repr(C)]
+struct LinkUpdateAttr {
+    link_fd: u32,
+    new_program_fd: u32,
+    flags: u32,
+    old_program_fd: u32,
 }
 
 /// `bpf_attr.link_detach`.
@@ -321,6 +336,21 @@ pub fn create_xdp_link(program: BorrowedFd<'_>, ifindex: u32, flags: u32) -> io:
     let fd = unsafe { bpf(BPF_LINK_CREATE, &mut attr) }?;
     // SAFETY: the kernel just made this descriptor for us, and nobody else knows it.
     Ok(unsafe { owned(fd) })
+}
+
+/// Puts another program on a link, without a moment at which there is none.
+///
+/// # Errors
+/// What the kernel or the driver says; the program before stays then.
+pub fn update_link(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attr = LinkUpdateAttr {
+        link_fd: raw(link),
+        new_program_fd: raw(program),
+        flags: 0,
+        old_program_fd: 0,
+    };
+    // SAFETY: the attribute holds no pointer.
+    unsafe { bpf(BPF_LINK_UPDATE, &mut attr) }.map(drop)
 }
 
 /// Takes a link's program off at once. Closing the last reference does it too, but later, from a

@@ -1,10 +1,11 @@
 //! The balancer under test: the real binary, its files, and its command line.
 
 mod started;
+mod version;
 
 use std::{
     collections::BTreeMap,
-    env, fs, io,
+    fs, io,
     path::{Path, PathBuf},
     process::{ExitStatus, Output},
     sync::{
@@ -19,6 +20,7 @@ use lb_common::LAYOUT_VERSION;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+pub use self::version::Version;
 use super::{
     config::Config,
     host::Host,
@@ -40,7 +42,7 @@ pub const WITHOUT_RIGHTS: [&str; 3] = ["setpriv", "--inh-caps=-all", "--bounding
 /// when that happens in a panic, what the daemon printed is shown.
 pub struct Divvy {
     host: Host,
-    binary: PathBuf,
+    version: Mutex<Version>,
     config: PathBuf,
     run_dir: PathBuf,
     log: PathBuf,
@@ -60,7 +62,7 @@ impl Divvy {
             .unwrap_or_else(|error| panic!("cannot make {}: {error}", folder.display()));
         let divvy = Self {
             host,
-            binary: binary(),
+            version: Mutex::new(Version::This),
             config: folder.join("divvy.yaml"),
             run_dir: folder.join("run"),
             log: folder.join("divvy.log"),
@@ -127,7 +129,8 @@ impl Divvy {
     /// test.
     fn patiently(&self, verb: &str, by: &[&str]) -> Vec<String> {
         let patience = PATIENCE.as_secs().to_string();
-        let binary = self.binary.to_string_lossy();
+        let binary = self.version().binary();
+        let binary = binary.to_string_lossy();
         let before = ["timeout", "--signal=KILL", &patience];
         let words = before.iter().chain(by).copied().chain([&*binary, verb]);
         let words = words.map(str::to_owned).chain(self.places());
@@ -140,7 +143,8 @@ impl Divvy {
     #[must_use]
     pub fn cli(&self, words: &[&str]) -> Output {
         let places = self.places();
-        let binary = self.binary.to_string_lossy();
+        let binary = self.version().binary();
+        let binary = binary.to_string_lossy();
         let mut all = vec![&*binary];
         all.extend(places.iter().map(String::as_str));
         all.extend(words);
@@ -352,23 +356,4 @@ fn split(place: &str) -> (&str, &str) {
     place
         .split_once('/')
         .unwrap_or_else(|| panic!("{place:?} is not SERVICE/BACKEND"))
-}
-
-/// The binary that was built with this program: beside it, or one folder up for a test.
-fn binary() -> PathBuf {
-    if let Some(path) = env::var_os("DIVVY_BIN") {
-        return path.into();
-    }
-    let this = env::current_exe().expect("the kernel knows where this program lies");
-    this.ancestors()
-        .skip(1)
-        .take(2)
-        .map(|folder| folder.join("divvy"))
-        .find(|path| path.is_file())
-        .unwrap_or_else(|| {
-            panic!(
-                "no divvy near {}: `cargo build` makes it, and `cargo xtask test` does so first",
-                this.display()
-            )
-        })
 }

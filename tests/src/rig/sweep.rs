@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use aya::{
     maps::Array,
-    programs::{TestRun as _, TestRunOptions, Xdp},
+    programs::{TestRun as _, TestRunOptions},
 };
 use lb_common::{
     names,
@@ -108,7 +108,7 @@ impl Rig {
         bytes.extend(request.pass_ns.to_ne_bytes());
         let mut result = [0; size_of::<SweepResult>()];
         let run = self
-            .sweeper()
+            .beside(names::SWEEP)
             .test_run(TestRunOptions {
                 data_in: Some(&bytes),
                 data_out: Some(&mut result),
@@ -124,22 +124,5 @@ impl Rig {
             removed,
             pad: [0; 3],
         }
-    }
-
-    /// The program, loaded by the first test that sweeps.
-    fn sweeper(&mut self) -> &Xdp {
-        let program: &mut Xdp = self
-            .loaded
-            .ebpf
-            .program_mut(names::SWEEP)
-            .expect("the object holds the program")
-            .try_into()
-            .expect("which is of type XDP");
-        if program.fd().is_err() {
-            program
-                .load()
-                .unwrap_or_else(|error| panic!("cannot load the program: {error:?}"));
-        }
-        program
     }
 }

@@ -20,6 +20,7 @@ mod a_vip_answers_ping;
 mod a_vip_may_be_many_ports;
 mod all_serve_when_too_few_are_up;
 mod an_interface_that_refuses_is_explained;
+mod an_upgrade_breaks_no_flow;
 mod backends_are_probed_through_their_mode;
 mod backends_may_move;
 mod backups_take_over_and_hand_back;

@@ -12,6 +12,7 @@ mod established;
 mod fragments;
 mod fragments_astray;
 mod full_tables;
+mod handover;
 mod handshake;
 mod icmp_checksums;
 mod icmp_crossed;

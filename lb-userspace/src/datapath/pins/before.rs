@@ -1,9 +1,13 @@
 //! Taking back what a start made that then failed: the bpffs, the folders, what it pinned, and the
 //! program on interfaces that did not have it.
 
-use std::{collections::BTreeSet, fs, io, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
-use super::{Pins, at, is_bpffs, remove_layout, remove_link};
+use super::{Pins, at, is_bpffs, layouts::linked_other, remove_layout, remove_link};
 use crate::datapath::{Datapath, DatapathError};
 
 /// What there was before a start.
@@ -13,6 +17,8 @@ pub struct Before {
     bpffs: bool,
     /// The interfaces of an earlier daemon that are to be adopted; `None` where nothing is pinned.
     layout: Option<BTreeSet<String>>,
+    /// The layout of another version that packets go by, with its links.
+    other: Option<(PathBuf, BTreeSet<String>)>,
 }
 
 impl Datapath {
@@ -24,6 +30,7 @@ impl Datapath {
         Before {
             folder: pins.root.exists(),
             bpffs: is_bpffs(&pins.root),
+            other: linked_other(&pins),
             layout: pins.layout.exists().then(|| links().into_iter().collect()),
             pins,
         }
@@ -47,6 +54,9 @@ impl Before {
             return Ok(());
         }
         if pins.layout.exists() {
+            if let Some((folder, links)) = &self.other {
+                pins.give_links_back(folder, links)?;
+            }
             remove_layout(&pins.layout)?;
         }
         if !self.bpffs && is_bpffs(&pins.root) {

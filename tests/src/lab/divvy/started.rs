@@ -46,7 +46,10 @@ impl Divvy {
             .try_clone()
             .expect("a file just opened can be opened twice");
         let mut words = lock(&self.by).clone();
-        words.extend([self.binary.display().to_string(), "run".to_owned()]);
+        words.extend([
+            self.version().binary().display().to_string(),
+            "run".to_owned(),
+        ]);
         let mut command = process::command(&words);
         command.args(self.places()).args(self.state());
         command.stdout(log).stderr(log_too);
@@ -59,7 +62,8 @@ impl Divvy {
     #[must_use]
     pub fn cli_by(&self, by: &[&str], words: &[&str]) -> Output {
         let places = self.places();
-        let binary = self.binary.to_string_lossy();
+        let binary = self.version().binary();
+        let binary = binary.to_string_lossy();
         let mut all = by.to_vec();
         all.push(&binary);
         all.extend(places.iter().map(String::as_str));
@@ -70,7 +74,7 @@ impl Divvy {
     /// Starts the command line and does not wait for its end.
     #[must_use]
     pub fn start_cli(&self, words: &[&str]) -> Process {
-        let mut command = process::command(&[&self.binary]);
+        let mut command = process::command(&[&self.version().binary()]);
         command.args(self.places()).args(words);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         self.host.spawn(command)
