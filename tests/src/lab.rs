@@ -220,6 +220,14 @@ impl Lab {
         &self.backends[number - 1]
     }
 
+    /// Deletes a backend's link and makes another one of the same name and addresses, in a routed lab.
+    pub fn replace_link(&self, name: &str) {
+        let number = (self.backends.iter()).position(|backend| backend.name() == name);
+        let number = number.unwrap_or_else(|| panic!("the lab has no backend {name}"));
+        let host = self.backends[number].host();
+        self.wiring.replace_link(host, number + 1);
+    }
+
     /// A configuration of all interfaces and backends that the lab has now: service `web` on
     /// [`VIP4`] and `web6` on [`VIP6`], port 80, with fast health checks.
     #[must_use]

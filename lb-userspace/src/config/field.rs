@@ -19,8 +19,6 @@ use super::{
     units,
 };
 
-const LATER: &str = "is not available in this version; remove it";
-
 /// Most problems that are told one by one. A file of 4 MiB can hold a million, and nobody reads
 /// more than the first page.
 pub(super) const MAX_TOLD: usize = 1_000;
@@ -240,15 +238,6 @@ impl<'a> Field<'a> {
     pub(super) fn switch(&self) -> Option<bool> {
         match self.node {
             Node::Bool(on) => Some(*on),
-            _ => self.wrong_kind("true or false"),
-        }
-    }
-
-    /// A switch that this version only knows as off.
-    pub(super) fn off(&self) -> Option<()> {
-        match self.node {
-            Node::Bool(false) => Some(()),
-            Node::Bool(true) => self.refuse(LATER),
             _ => self.wrong_kind("true or false"),
         }
     }

@@ -28,6 +28,8 @@ pub struct Config {
     /// Where metrics are served; `None` for nowhere.
     pub metrics: Option<SocketAddr>,
     pub on_exit: OnExit,
+    /// The file is applied by itself when it changes.
+    pub watch: bool,
     /// At least one, at most [`lb_common::MAX_SERVICES`].
     pub services: Vec<Service>,
 }

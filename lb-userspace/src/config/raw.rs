@@ -46,7 +46,7 @@ pub(super) fn config(document: &Node, report: &Report) -> Option<Config> {
     let on_exit = keys.optional("on_exit", OnExit::Keep, |field| {
         field.word(OnExit::ALL, OnExit::name, &[])
     });
-    keys.optional("watch", (), |field| field.off());
+    let watch = keys.optional("watch", false, |field| field.switch());
     let defaults = keys
         .take("defaults")
         .and_then(|field| options::defaults(&field))
@@ -62,6 +62,7 @@ pub(super) fn config(document: &Node, report: &Report) -> Option<Config> {
         limits: limits?,
         metrics: metrics?,
         on_exit: on_exit?,
+        watch: watch?,
         services: services?,
     })
 }

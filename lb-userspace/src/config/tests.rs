@@ -30,7 +30,7 @@ snat:
 limits: { flows: 512k, half_open: 65536 }
 metrics: "127.0.0.1:9127"
 on_exit: detach
-watch: false
+watch: true
 defaults:
   timeouts: { established: 1h, reset: 500ms }
   health_check: { type: tcp, interval: 5s, timeout: 1s, rise: 2, fall: 3, jitter: 0% }
@@ -86,6 +86,7 @@ fn the_smallest_file_gets_every_default() {
         },
         metrics: None,
         on_exit: OnExit::Keep,
+        watch: false,
         services: vec![Service {
             name: "web".into(),
             listen: vec![Vip {

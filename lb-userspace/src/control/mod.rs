@@ -4,11 +4,13 @@
 mod arrivals;
 mod decisions;
 mod diff;
+mod file;
 mod handle;
 mod overrides;
 mod panics;
 mod probes;
 mod reload;
+mod repair;
 mod start;
 mod status;
 mod sweeper;
@@ -28,8 +30,14 @@ use tokio::{sync::mpsc, task::block_in_place, time::sleep_until};
 use tracing::{debug, error, info, warn};
 
 use self::{
-    arrivals::Arrivals, decisions::Decisions, handle::Command, overrides::Kept, panics::Panics,
-    unused::Unused, view::Detached,
+    arrivals::Arrivals,
+    decisions::Decisions,
+    file::FileWatch,
+    handle::Command,
+    overrides::Kept,
+    panics::Panics,
+    unused::Unused,
+    view::{Detached, Reloaded},
 };
 pub use self::{
     handle::{CommandError, Handle, Peer},
@@ -96,6 +104,10 @@ pub struct Control {
 
     report: Report,
     unused: Unused,
+    /// With `watch: true`.
+    file: Option<FileWatch>,
+    /// How often the tables were checked.
+    looks: usize,
     /// New sockets for metrics, as the configuration changes; `None` for none.
     metrics: mpsc::Sender<Option<TcpListener>>,
 
@@ -117,6 +129,9 @@ enum ApplyError {
 impl Control {
     /// Runs until told to stop.
     pub async fn run(mut self) -> Ended {
+        let mut looks = tokio::time::interval(repair::INTERVAL);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.watch_file();
         loop {
             tokio::select! {
                 Some(event) = self.health_events.recv() => {
@@ -143,6 +158,11 @@ impl Control {
                     }
                 }
                 Some(report) = self.reports.recv() => self.note_report(report),
+                () = changed(&mut self.file) => {
+                    // What came of it is logged.
+                    let _ = self.reload_by("the file's change").await;
+                }
+                _ = looks.tick() => self.repair().await,
                 command = self.commands.recv() => {
                     if let Some(ended) = self.carry_out(command).await {
                         return ended;
@@ -162,13 +182,7 @@ impl Control {
             }
             Some(Command::Reload(by, reply)) => {
                 let by = by.map_or_else(|| "signal".to_owned(), |peer| peer.to_string());
-                let result = self.reload().await;
-                self.last_error = result.as_ref().err().map(ToString::to_string);
-                match &result {
-                    Ok(reloaded) => info!("{} (by {by})", reloaded.summary),
-                    Err(error) => error!("reload failed (by {by}): {error}"),
-                }
-                let _ = reply.send(result);
+                let _ = reply.send(self.reload_by(&by).await);
             }
             Some(Command::Override(place, to, by, reply)) => {
                 let _ = reply.send(self.override_backend(&place, to, &by));
@@ -187,6 +201,35 @@ impl Control {
             Some(Command::Stop) | None => return Some(self.stop()),
         }
         None
+    }
+
+    async fn reload_by(&mut self, by: &str) -> Result<Reloaded, CommandError> {
+        let result = self.reload().await;
+        self.last_error = result.as_ref().err().map(ToString::to_string);
+        match &result {
+            Ok(reloaded) => info!("{} (by {by})", reloaded.summary),
+            Err(error) => error!("reload failed (by {by}): {error}"),
+        }
+        self.watch_file();
+        result
+    }
+
+    /// Looks after the file, or no longer, as the configuration says.
+    fn watch_file(&mut self) {
+        if self.config.watch == self.file.is_some() {
+            return;
+        }
+        self.file = None;
+        if !self.config.watch {
+            return;
+        }
+        match FileWatch::new(self.options.config_path(), self.config_loaded) {
+            Ok(watch) => self.file = Some(watch),
+            Err(error) => error!(
+                "watch: the file's changes cannot be heard: {error}; use `divvy reload`, or raise \
+                 fs.inotify.max_user_instances and fs.inotify.max_user_watches"
+            ),
+        }
     }
 
     fn stop(&self) -> Ended {
@@ -337,6 +380,14 @@ impl Control {
                     )
                 })
         })
+    }
+}
+
+/// Ready when the file has changed; never for one that nobody looks after.
+async fn changed(file: &mut Option<FileWatch>) {
+    match file {
+        Some(file) => file.changed().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -72,10 +72,16 @@ impl Control {
 
     /// An interface of the configuration came, went or came again under another index.
     pub(super) async fn attach_again(&mut self) {
-        let links = match start::links(&self.config, self.options.config_path()).await {
-            Ok(links) => links,
+        let links = match start::links_there(&self.config).await {
+            Ok((links, missing)) => {
+                for index in missing {
+                    let name = &self.config.interfaces[index];
+                    warn!("interface {name} is gone; the program is attached once it is back");
+                }
+                links
+            }
             Err(error) => {
-                warn!("{error}; the program is attached once the interface is back");
+                error!("the interfaces cannot be listed: {error}");
                 return;
             }
         };
@@ -86,7 +92,7 @@ impl Control {
         }) {
             return;
         }
-        if let Err(error) = block_in_place(|| self.attach_all(&links)) {
+        if let Err(error) = block_in_place(|| self.attach_each(&links)) {
             error!("{error}");
         }
     }

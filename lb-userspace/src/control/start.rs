@@ -171,6 +171,8 @@ impl Control {
             on_veth: links.iter().any(|link| link.veth),
             report: Report::default(),
             unused: Unused::default(),
+            file: None,
+            looks: 0,
             metrics,
             commands,
             health_events,
@@ -228,6 +230,15 @@ impl Control {
 
     /// Attaches the program where the configuration wants it, and nowhere else.
     pub(super) fn attach_all(&mut self, links: &[Link]) -> Result<(), DatapathError> {
+        self.attach_each(links)?;
+        let wanted = links.iter().map(|link| link.name.as_str()).collect();
+        self.datapath.detach_others(&wanted)?;
+        self.warn_if_not_forwarding();
+        Ok(())
+    }
+
+    /// Attaches the program to these interfaces, where it is not.
+    pub(super) fn attach_each(&mut self, links: &[Link]) -> Result<(), DatapathError> {
         let mut anew = Vec::new();
         for link in links {
             let present = match link.xdp {
@@ -254,9 +265,6 @@ impl Control {
         for interface in anew {
             accept_own_source(interface);
         }
-        let wanted = links.iter().map(|link| link.name.as_str()).collect();
-        self.datapath.detach_others(&wanted)?;
-        self.warn_if_not_forwarding();
         Ok(())
     }
 
@@ -284,21 +292,31 @@ impl Control {
 
 /// The configuration's interfaces as the kernel knows them.
 pub(super) async fn links(config: &Config, file: &Path) -> Result<Vec<Link>, StartError> {
+    let (found, missing) = links_there(config).await?;
+    let Some(index) = missing.first() else {
+        return Ok(found);
+    };
     let present = links::links().await?;
-    (config.interfaces.iter().enumerate())
-        .map(|(index, name)| {
-            let found = present.iter().find(|link| link.name == *name).cloned();
-            found.ok_or_else(|| {
-                let names: Vec<&str> = present.iter().map(|link| link.name.as_str()).collect();
-                StartError::NoInterface {
-                    file: file.to_owned(),
-                    index,
-                    name: name.clone(),
-                    present: names.join(", "),
-                }
-            })
-        })
-        .collect()
+    let names: Vec<&str> = present.iter().map(|link| link.name.as_str()).collect();
+    Err(StartError::NoInterface {
+        file: file.to_owned(),
+        index: *index,
+        name: config.interfaces[*index].clone(),
+        present: names.join(", "),
+    })
+}
+
+/// Those of them that exist, and the places in the configuration of those that do not.
+pub(super) async fn links_there(config: &Config) -> Result<(Vec<Link>, Vec<usize>), NetError> {
+    let present = links::links().await?;
+    let (mut found, mut missing) = (Vec::new(), Vec::new());
+    for (index, name) in config.interfaces.iter().enumerate() {
+        match present.iter().find(|link| link.name == *name) {
+            Some(link) => found.push(link.clone()),
+            None => missing.push(index),
+        }
+    }
+    Ok((found, missing))
 }
 
 pub(super) fn bind_metrics(config: &Config) -> Result<Option<TcpListener>, StartError> {

@@ -90,6 +90,38 @@ impl Datapath {
             .map(|(interface, attached)| (interface.as_str(), attached.mode))
     }
 
+    /// Interfaces on which the program is no longer, though it was attached: somebody took it off, or the
+    /// pin away; with what is wrong. Interfaces that are gone are not told of here, nor again.
+    pub fn lost_links(&mut self) -> Vec<(String, String)> {
+        let program = program_mut(&mut self.ebpf, program_name());
+        let ours = program.info().map(|info| info.id()).ok();
+        let pins = &self.pins;
+        let lost: Vec<(String, String)> = (self.attached.iter())
+            .filter_map(|(interface, attached)| {
+                let target = sys::open_pin(&pins.link(interface))
+                    .and_then(|link| sys::link_target(link.as_fd()));
+                let why = match target {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        "the pin of its link is gone".to_owned()
+                    }
+                    Err(error) => format!("its link cannot be asked: {error}"),
+                    Ok(target) if target.ifindex != attached.ifindex => {
+                        "somebody took the program off".to_owned()
+                    }
+                    Ok(target) if ours.is_some_and(|ours| ours != target.program_id) => {
+                        "another program is on its link".to_owned()
+                    }
+                    Ok(_) => return None,
+                };
+                Some((interface.clone(), why))
+            })
+            .collect();
+        for (interface, _) in &lost {
+            self.attached.remove(interface);
+        }
+        lost
+    }
+
     /// Takes the program off interfaces that are not among these.
     ///
     /// # Errors

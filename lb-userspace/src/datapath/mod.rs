@@ -44,7 +44,7 @@ pub use self::{
     sweep::{Report, Sweeper},
 };
 use self::{pins::Pins, store::Store, takeover::Takeover};
-use crate::tables::{Tables, diff::Changes};
+use crate::tables::{Tables, diff::Changes, ring::Ring};
 
 /// The eBPF object: the program `divvy` and its maps.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/divvy-ebpf"));
@@ -203,6 +203,22 @@ impl Datapath {
     /// When a map cannot be read.
     pub fn read(&self) -> Result<Tables, DatapathError> {
         self.store.read()
+    }
+
+    /// The same but for rings, which are large.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub fn read_but_rings(&self) -> Result<Tables, DatapathError> {
+        self.store.read_but_rings()
+    }
+
+    /// The ring in this half of a service's map; `None` where it has no map.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub fn read_ring(&self, service_idx: u32, half: u8) -> Result<Option<Ring>, DatapathError> {
+        self.store.read_ring(service_idx, half)
     }
 
     /// Writes a difference.

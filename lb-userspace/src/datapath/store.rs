@@ -25,7 +25,7 @@ use lb_common::{
 };
 
 use super::{error::DatapathError, pins::Pins, rings::RingStore, sources::SourceStore, sys};
-use crate::tables::{Tables, diff::Changes, sources::lists};
+use crate::tables::{Tables, diff::Changes, ring::Ring, sources::lists};
 
 /// Handles of the maps that the daemon writes, and of the counters it reads.
 pub struct Store {
@@ -80,6 +80,28 @@ impl Store {
     /// # Errors
     /// When a map cannot be read.
     pub fn read(&self) -> Result<Tables, DatapathError> {
+        let mut tables = self.read_but_rings()?;
+        for (idx, service) in &tables.services {
+            if let Some(ring) = self.rings.read(*idx, service.ring_half)? {
+                tables.rings.insert(*idx, ring);
+            }
+        }
+        Ok(tables)
+    }
+
+    /// The ring in this half of a service's map; `None` where it has no map.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub fn read_ring(&self, service_idx: u32, half: u8) -> Result<Option<Ring>, DatapathError> {
+        self.rings.read(service_idx, half)
+    }
+
+    /// What all maps hold now but those of rings.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub fn read_but_rings(&self) -> Result<Tables, DatapathError> {
         let mut tables = Tables::empty();
         let settings = self.settings.get(&0, 0).map_err(at(names::SETTINGS))?;
         if settings.port_count > 0 {
@@ -104,11 +126,6 @@ impl Store {
         tables.services = read_array(self.services.map(), names::SERVICES, |entry: &Service| {
             entry.identity != 0
         })?;
-        for (idx, service) in &tables.services {
-            if let Some(ring) = self.rings.read(*idx, service.ring_half)? {
-                tables.rings.insert(*idx, ring);
-            }
-        }
         tables.vips4 = read_hash(self.vips4.map(), names::VIPS4)?;
         tables.vips6 = read_hash(self.vips6.map(), names::VIPS6)?;
         tables.vip_ranges4 = read_hash(self.vip_ranges4.map(), names::VIP_RANGES4)?;

@@ -63,6 +63,33 @@ impl Changes {
     }
 }
 
+impl Changes {
+    /// How many entries of which tables, for people.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        let counts = [
+            (usize::from(self.settings.is_some()), "settings"),
+            (self.snat.len(), "snat"),
+            (self.interfaces.len(), "interfaces"),
+            (self.backends.len(), "backends"),
+            (self.tunnels.len(), "tunnels"),
+            (self.rings.len(), "rings"),
+            (self.services.len(), "services"),
+            (self.vips4.len() + self.vips6.len(), "vips"),
+            (
+                self.vip_ranges4.len() + self.vip_ranges6.len(),
+                "vip_ranges",
+            ),
+            (self.sources4.len() + self.sources6.len(), "sources"),
+        ];
+        let parts: Vec<String> = (counts.iter())
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, table)| format!("{count} of {table}"))
+            .collect();
+        parts.join(", ")
+    }
+}
+
 /// What leads from `applied` to `desired`.
 #[must_use]
 pub fn difference(applied: &Tables, desired: &Tables) -> Changes {

@@ -76,12 +76,7 @@ impl Divvy {
 
     /// Starts the daemon, adopting what an earlier one left pinned, and waits until it answers.
     pub fn start_again(&self) {
-        self.start_by(&[]);
-    }
-
-    /// The same by another program, such as `setpriv`, which becomes the daemon.
-    pub fn start_by(&self, by: &[&str]) {
-        self.launch(by);
+        self.launch();
         wait_until("divvy answers `status`", PATIENCE, || {
             let ended = self.daemon().as_mut().and_then(Process::ended);
             assert!(ended.is_none(), "divvy ended before it answered: {ended:?}");

@@ -116,6 +116,15 @@ impl Wiring {
         host
     }
 
+    /// See [`super::Lab::replace_link`].
+    pub(super) fn replace_link(&self, host: &Host, number: usize) {
+        assert_eq!(self.shape, Shape::Routed, "a link of its own");
+        let name = host.name();
+        let remove = format!("link delete {name}\n");
+        ip_in(self.balancer.namespace(), &remove);
+        join((&self.balancer, name), (host, OWN), self.shape.link(number));
+    }
+
     /// See [`super::Lab::routers`].
     pub(super) fn routers(&self, host: &str) -> &[Host; 2] {
         self.routers

@@ -180,7 +180,8 @@ fn it_can_be_turned_off() {
 fn without_the_capability_it_is_left_out_and_said_once() {
     let lab = Lab::routed("probe_cap").backends(1).start();
     let divvy = lab.divvy_not_running(&unheld(&lab).yaml());
-    divvy.start_by(&["setpriv", "--bounding-set=-net_raw"]);
+    divvy.run_by(&["setpriv", "--bounding-set=-net_raw"]);
+    divvy.start_again();
     for (place, _) in PLACES {
         let said = divvy.wait_for_state(place, "up");
         let reason = said["reason"].as_str().expect("words");

@@ -211,7 +211,7 @@ fn config() -> impl Strategy<Value = Config> {
         (vec(any::<bool>().prop_flat_map(ip), 0..4), ports),
         limits,
         option::of(any::<bool>().prop_flat_map(socket)),
-        select(OnExit::ALL),
+        (select(OnExit::ALL), any::<bool>()),
         vec(service(), 1..5),
     )
         .prop_map(
@@ -221,7 +221,7 @@ fn config() -> impl Strategy<Value = Config> {
                 (addresses, ports),
                 [flows, half_open],
                 metrics,
-                on_exit,
+                (on_exit, watch),
                 services,
             )| {
                 Config {
@@ -231,6 +231,7 @@ fn config() -> impl Strategy<Value = Config> {
                     limits: Limits { flows, half_open },
                     metrics,
                     on_exit,
+                    watch,
                     services,
                 }
             },

@@ -5,7 +5,10 @@ use std::collections::HashSet;
 use proptest::prelude::*;
 
 use super::{world::next_hop, *};
-use crate::{config::OnDown, tables::identity_of};
+use crate::{
+    config::OnDown,
+    tables::{Hold, Overrides, identity_of},
+};
 
 /// Four backends of one weight, and two backups.
 const FOUR: &str = r#"
@@ -88,7 +91,8 @@ fn drained_ones_and_those_without_weight_neither_count_nor_serve() {
     let mut world = World::with_up(&yaml, &["a"]);
     assert_eq!(world.panic(), Some((1, 3)));
     let id = world.identity("b");
-    world.drained.insert(id, world.now);
+    let drain = Overrides::held(Hold::Drain, world.now);
+    world.overrides.insert(id, drain);
     world.step();
     assert_eq!(
         (world.serving(), world.panic()),
@@ -153,7 +157,8 @@ proptest! {
             world.set_up(name, up);
             if drained {
                 let id = world.identity(name);
-                world.drained.insert(id, world.now);
+                let drain = Overrides::held(Hold::Drain, world.now);
+    world.overrides.insert(id, drain);
             }
         }
         world.step();

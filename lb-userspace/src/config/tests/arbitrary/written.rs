@@ -31,6 +31,7 @@ pub(super) fn written(config: &Config) -> String {
         line(format!("metrics: \"{metrics}\""));
     }
     line(format!("on_exit: {}", config.on_exit.name()));
+    line(format!("watch: {}", config.watch));
     line("services:".into());
     for service in &config.services {
         let listen: Vec<String> = service.listen.iter().map(Vip::to_string).collect();
