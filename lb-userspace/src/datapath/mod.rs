@@ -197,6 +197,14 @@ impl Datapath {
         Pins::new(run_dir).remove_all()
     }
 
+    /// What the maps that are pinned below `run_dir` hold, for whoever only looks.
+    ///
+    /// # Errors
+    /// When there are none, or one cannot be read.
+    pub fn pinned(run_dir: &Path) -> Result<Tables, DatapathError> {
+        Store::open(&Pins::new(run_dir))?.read()
+    }
+
     /// What the maps hold.
     ///
     /// # Errors

@@ -54,6 +54,7 @@ mod services_may_share_a_backend;
 mod source_lists_decide_who_may_come;
 mod source_ports_are_used_again;
 mod systemd_is_told;
+mod ten_thousand_flows_live_on;
 mod the_api_is_as_documented;
 mod the_api_stays_open;
 mod the_command_line_tells;
