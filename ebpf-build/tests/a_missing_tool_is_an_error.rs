@@ -34,7 +34,7 @@ const APP: &str = r#"
     ebpf-build.path = "../ebpf-build"
 "#;
 const APP_BUILD: &str =
-    r#"fn main() { ebpf_build::compile("app-ebpf", &["object"]).expect("it compiles") }"#;
+    r#"fn main() { ebpf_build::compile("app-ebpf", &["object"], &[]).expect("it compiles") }"#;
 const APP_MAIN: &str =
     r#"fn main() { print!("{}", include_str!(concat!(env!("OUT_DIR"), "/object"))) }"#;
 /// Says where its source lies, and "compiles" an object.
