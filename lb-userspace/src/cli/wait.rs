@@ -145,7 +145,8 @@ mod tests {
     fn backend(flows: u64, existing: &str, held: Option<&str>) -> BackendStatus {
         serde_json::from_value(serde_json::json!({
             "name": "web-1", "address": "10.0.0.11:80", "state": "drain", "reason": "",
-            "since": "2026-01-01T00:00:00Z", "weight": 1, "weight_configured": 1,
+            "since": "2026-01-01T00:00:00Z", "probe": "ok", "last_error": null, "last_error_at": null,
+            "weight": 1, "weight_configured": 1,
             "override": held.map(|held| serde_json::json!({
                 "state": held, "weight": null, "since": "2026-01-01T00:00:00Z", "uid": 0,
             })),
