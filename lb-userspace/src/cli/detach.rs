@@ -4,26 +4,25 @@
 use super::{Failure, Places, print_text};
 use crate::{
     api::client::{Client, ClientError},
+    control::view::Detached,
     datapath::Datapath,
+    net::held,
 };
 
 pub(super) async fn execute(places: &Places) -> Result<(), Failure> {
-    let interfaces = match Client::new(&places.run_dir).detach().await {
-        Ok(detached) => detached.interfaces,
-        Err(ClientError::Unreachable { .. }) => {
-            Datapath::remove(&places.run_dir).map_err(Failure::failed)?
-        }
+    let detached = match Client::new(&places.run_dir).detach().await {
+        Ok(detached) => detached,
+        Err(ClientError::Unreachable { .. }) => Detached {
+            addresses: held::remove_held().await.map_err(Failure::failed)?,
+            interfaces: Datapath::remove(&places.run_dir).map_err(Failure::failed)?,
+        },
         Err(error) => return Err(error.into()),
     };
-    if interfaces.is_empty() {
-        return print_text(&format!(
-            "nothing is attached or pinned below {}",
-            places.run_dir.display()
-        ));
+    let run_dir = places.run_dir.display();
+    if detached.interfaces.is_empty() && detached.addresses.is_empty() {
+        return print_text(&format!("nothing is attached or pinned below {run_dir}"));
     }
     print_text(&format!(
-        "took the program off {} and removed all pinned state below {}",
-        interfaces.join(", "),
-        places.run_dir.display()
+        "{detached} and removed all pinned state below {run_dir}"
     ))
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     api::client::Client,
-    control::view::{BackendStatus, ServiceStatus, Status as View},
+    control::view::{BackendStatus, ServiceStatus, Status as View, listed},
 };
 
 #[derive(Debug, Args)]
@@ -80,7 +80,7 @@ fn render_service(service: &ServiceStatus) -> String {
         table.add_row(row);
     }
     format!(
-        "{}  {}/{}, {}  {}  {up} of {} up{}\n{}",
+        "{}  {}/{}, {}  {}  {up} of {} up{}{}\n{}",
         service.name,
         service.protocol,
         service.mode,
@@ -91,6 +91,10 @@ fn render_service(service: &ServiceStatus) -> String {
             ", too few: all are used"
         } else {
             ""
+        },
+        match service.announced.as_slice() {
+            [] => String::new(),
+            addresses => format!(", announced: {}", listed(addresses)),
         },
         indented(&table)
     )

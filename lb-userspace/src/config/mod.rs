@@ -37,8 +37,8 @@ use std::{fs::Metadata, io::Read as _, path::Path};
 
 pub use check::{ClientCertificate, Damping, HealthCheck, HttpProbe, Probe, Tls, UdpProbe};
 pub use parsed::{
-    Affinity, Backend, Config, GueVariant, Limits, MAX_WEIGHT, Mode, OnDown, OnExit, Prefix,
-    Protocol, Scheduler, Service, Snat, Timeouts, Tunnel, XdpMode,
+    Affinity, Announce, Backend, Config, GueVariant, Limits, MAX_WEIGHT, Mode, OnDown, OnExit,
+    Prefix, Protocol, Scheduler, Service, Snat, Timeouts, Tunnel, XdpMode,
 };
 pub use problem::{ConfigError, Problem};
 pub use shape::MAX_FILE_BYTES;

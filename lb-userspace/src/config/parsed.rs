@@ -30,8 +30,19 @@ pub struct Config {
     pub on_exit: OnExit,
     /// The file is applied by itself when it changes.
     pub watch: bool,
+    pub announce: Announce,
     /// At least one, at most [`lb_common::MAX_SERVICES`].
     pub services: Vec<Service>,
+}
+
+/// What of the vips is told to the network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Announce {
+    /// Each vip that has a backend is put on the host, and told to the neighbours.
+    pub addresses: bool,
+    /// The interface they are put on. `None`: of [`Config::interfaces`], the one whose network a vip
+    /// lies in, or else the first.
+    pub interface: Option<String>,
 }
 
 /// Source addresses and ports of mode `nat`.

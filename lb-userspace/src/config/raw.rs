@@ -2,6 +2,7 @@
 //! problem reported.
 
 mod affinity;
+mod announce;
 mod damping;
 mod health;
 mod lists;
@@ -18,7 +19,7 @@ use super::{
     address,
     field::{Field, Report},
     node::Node,
-    parsed::{Config, Limits, OnExit, Snat, XdpMode},
+    parsed::{Announce, Config, Limits, OnExit, Snat, XdpMode},
     path::Path,
     units,
     vip::PortRange,
@@ -47,6 +48,9 @@ pub(super) fn config(document: &Node, report: &Report) -> Option<Config> {
         field.word(OnExit::ALL, OnExit::name, &[])
     });
     let watch = keys.optional("watch", false, |field| field.switch());
+    let announce = keys.optional("announce", Announce::default(), |field| {
+        announce::announce(&field)
+    });
     let defaults = keys
         .take("defaults")
         .and_then(|field| options::defaults(&field))
@@ -63,6 +67,7 @@ pub(super) fn config(document: &Node, report: &Report) -> Option<Config> {
         metrics: metrics?,
         on_exit: on_exit?,
         watch: watch?,
+        announce: announce?,
         services: services?,
     })
 }

@@ -31,6 +31,7 @@ limits: { flows: 512k, half_open: 65536 }
 metrics: "127.0.0.1:9127"
 on_exit: detach
 watch: true
+announce: { addresses: true, interface: lo }
 defaults:
   timeouts: { established: 1h, reset: 500ms }
   health_check: { type: tcp, interval: 5s, timeout: 1s, rise: 2, fall: 3, jitter: 0% }
@@ -87,6 +88,10 @@ fn the_smallest_file_gets_every_default() {
         metrics: None,
         on_exit: OnExit::Keep,
         watch: false,
+        announce: Announce {
+            addresses: false,
+            interface: None,
+        },
         services: vec![Service {
             name: "web".into(),
             listen: vec![Vip {
@@ -148,6 +153,8 @@ fn a_full_file_is_read_and_defaults_merge_key_by_key() {
     assert_eq!(config.limits.flows, 524_288);
     assert_eq!(config.xdp, XdpMode::Generic);
     assert_eq!(config.on_exit, OnExit::Detach);
+    assert!(config.announce.addresses);
+    assert_eq!(config.announce.interface.as_deref(), Some("lo"));
     let [web, web6] = &config.services[..] else {
         panic!("two services")
     };
@@ -279,7 +286,7 @@ f.yaml:1: interfaces[1]: `eth 1` cannot be an interface; `ip link` lists those t
 f.yaml:2: xdp: `fast` is not known; use `auto`, `native` or `generic`
 f.yaml:3: limits.flows: 1 is out of range, use 64-16777216
 f.yaml:4: colour: is not a known key; use one of interfaces, xdp, snat, limits, metrics, on_exit, \
-watch, defaults, services
+watch, announce, defaults, services
 f.yaml:6: defaults.timeouts.fin: `5` has no unit; give one, for example 2s
 f.yaml:9: services[0].listen[1]: `203.0.113.10:0` has port 0; use 1-65535
 f.yaml:10: services[0].mode: `direct` is not known; use `nat`, `route`, `dsr`, `ipip` or `gue`

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::view::{
     BackendPlace, Detached, FlowFilter, Flows, Overridden, Override, Reloaded, Status, diff::Diff,
 };
-use crate::{config::Config, datapath::DatapathError};
+use crate::{config::Config, datapath::DatapathError, net::NetError};
 
 /// How others talk to the control loop.
 #[derive(Clone)]
@@ -81,6 +81,8 @@ pub enum CommandError {
     Override(String),
     #[error(transparent)]
     Datapath(#[from] DatapathError),
+    #[error(transparent)]
+    Net(#[from] NetError),
     #[error("the daemon is stopping")]
     Stopping,
 }

@@ -1,6 +1,7 @@
 //! The control loop: an event comes in (a probe's result, a changed next hop, a command, a sweep's
 //! report), what the tables should hold is computed, and the difference is applied.
 
+mod announce;
 mod arrivals;
 mod decisions;
 mod diff;
@@ -30,6 +31,7 @@ use tokio::{sync::mpsc, task::block_in_place, time::sleep_until};
 use tracing::{debug, error, info, warn};
 
 use self::{
+    announce::Announced,
     arrivals::Arrivals,
     decisions::Decisions,
     file::FileWatch,
@@ -75,6 +77,8 @@ struct Probed {
 pub struct Control {
     options: Options,
     config: Config,
+    /// Where in it each backend stands, by identity: its service's place and its own.
+    places: HashMap<u64, (usize, usize)>,
     config_loaded: SystemTime,
     last_error: Option<String>,
     started: SystemTime,
@@ -93,6 +97,7 @@ pub struct Control {
     due: Option<Instant>,
     decisions: Decisions,
     panics: Panics,
+    announced: Announced,
     watcher: Watcher,
     next_hops: HashMap<IpAddr, NextHop>,
     /// This host's, by index.
@@ -140,6 +145,7 @@ impl Control {
                         self.note_health(event);
                     }
                     self.apply_or_log();
+                    self.announce().await;
                 }
                 Some(event) = self.net_events.recv() => {
                     let mut links_changed = self.note_net(event);
@@ -151,11 +157,13 @@ impl Control {
                         self.attach_again().await;
                     }
                     self.apply_or_log();
+                    self.announce().await;
                 }
                 () = until(self.due) => {
                     if !self.apply_or_log() {
                         self.due = Some(Instant::now() + TRY_AGAIN);
                     }
+                    self.announce().await;
                 }
                 Some(report) = self.reports.recv() => self.note_report(report),
                 () = changed(&mut self.file) => {
@@ -185,20 +193,19 @@ impl Control {
                 let _ = reply.send(self.reload_by(&by).await);
             }
             Some(Command::Override(place, to, by, reply)) => {
-                let _ = reply.send(self.override_backend(&place, to, &by));
+                let overridden = self.override_backend(&place, to, &by);
+                self.announce().await;
+                let _ = reply.send(overridden);
             }
             Some(Command::Ping(reply)) => drop(reply.send(Ok(()))),
             Some(Command::Detach(by, reply)) => {
                 info!("detaching (by {by})");
-                let result = block_in_place(|| Datapath::remove(&self.options.run_dir));
+                let result = self.detach().await;
                 let done = result.is_ok();
-                let _ = reply.send(match result {
-                    Ok(interfaces) => Ok(Detached { interfaces }),
-                    Err(error) => Err(error.into()),
-                });
+                let _ = reply.send(result);
                 return done.then_some(Ended::Detached);
             }
-            Some(Command::Stop) | None => return Some(self.stop()),
+            Some(Command::Stop) | None => return Some(self.stop().await),
         }
         None
     }
@@ -232,11 +239,21 @@ impl Control {
         }
     }
 
-    fn stop(&self) -> Ended {
+    /// Takes everything away: nobody is to send packets here any more before nothing balances them.
+    async fn detach(&mut self) -> Result<Detached, CommandError> {
+        let addresses = self.withdraw().await?;
+        let interfaces = block_in_place(|| Datapath::remove(&self.options.run_dir))?;
+        Ok(Detached {
+            interfaces,
+            addresses,
+        })
+    }
+
+    async fn stop(&mut self) -> Ended {
         if self.config.on_exit == crate::config::OnExit::Detach {
-            match block_in_place(|| Datapath::remove(&self.options.run_dir)) {
-                Ok(interfaces) => {
-                    info!("stopped; took the program off {}", interfaces.join(", "));
+            match self.detach().await {
+                Ok(detached) => {
+                    info!("stopped; {detached}");
                     return Ended::Detached;
                 }
                 Err(error) => error!("{error}"),
@@ -356,6 +373,7 @@ impl Control {
                 false
             }
             net::Event::Interface { ifindex, interface } => {
+                self.announced.doubt();
                 match interface {
                     Some(interface) => drop(self.interfaces.insert(ifindex, interface)),
                     None => drop(self.interfaces.remove(&ifindex)),
@@ -370,17 +388,29 @@ impl Control {
 
     /// `SERVICE/BACKEND` of an identity, and its address.
     fn find_backend(&self, id: u64) -> Option<(String, SocketAddr)> {
-        self.config.services.iter().find_map(|service| {
-            (service.backends.iter())
-                .find(|backend| tables::backend_identity(service, backend.address) == id)
-                .map(|backend| {
-                    (
-                        format!("{}/{}", service.name, backend.name),
-                        backend.address,
-                    )
-                })
-        })
+        let (service, backend) = self.places.get(&id)?;
+        let service = &self.config.services[*service];
+        let backend = &service.backends[*backend];
+        let name = format!("{}/{}", service.name, backend.name);
+        Some((name, backend.address))
     }
+
+    /// Puts another configuration in place; returns the one before.
+    fn replace_config(&mut self, config: Config) -> Config {
+        self.places = places(&config);
+        std::mem::replace(&mut self.config, config)
+    }
+}
+
+/// Where each backend stands, by identity.
+fn places(config: &Config) -> HashMap<u64, (usize, usize)> {
+    (config.services.iter().enumerate())
+        .flat_map(|(s, service)| {
+            (service.backends.iter().enumerate()).map(move |(b, backend)| {
+                (tables::backend_identity(service, backend.address), (s, b))
+            })
+        })
+        .collect()
 }
 
 /// Ready when the file has changed; never for one that nobody looks after.

@@ -32,7 +32,7 @@ impl Control {
         }
 
         (self.arrivals).forget_over(&self.config, SystemTime::now());
-        let before = std::mem::replace(&mut self.config, config);
+        let before = self.replace_config(config);
         let on_veth = links.iter().any(|link| link.veth);
         let was_on_veth = std::mem::replace(&mut self.on_veth, on_veth);
         if let Err(error) = self.apply() {
@@ -48,6 +48,8 @@ impl Control {
         self.save_overrides();
         // States of backends that went or came are settled now.
         self.apply_or_log();
+        self.announced.doubt();
+        self.announce().await;
         if let Some(listener) = metrics {
             self.move_metrics(listener).await;
         }
@@ -58,7 +60,7 @@ impl Control {
     }
 
     fn put_back(&mut self, before: Config, was_on_veth: bool) {
-        self.config = before;
+        self.replace_config(before);
         self.on_veth = was_on_veth;
         if let Err(error) = self.apply() {
             error!("the tables could not be put back as they were: {error}");

@@ -15,6 +15,8 @@ pub(super) const INTERVAL: Duration = Duration::from_secs(5);
 impl Control {
     /// Looks once. Rings are large: one service's is looked at each time.
     pub(super) async fn repair(&mut self) {
+        self.announced.doubt();
+        self.announce().await;
         if let Err(error) = block_in_place(|| self.repair_tables()) {
             error!("the tables could not be checked: {error}");
         }

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 use super::{
     COMMAND_QUEUE, Control, Handle,
+    announce::Announced,
     arrivals::Arrivals,
     decisions::Decisions,
     overrides::{Kept, StateError, StateFile},
@@ -67,12 +68,12 @@ impl Options {
 pub enum StartError {
     /// The configuration asks for what this host does not have.
     #[error(
-        "{}: interfaces[{index}]: interface {name} does not exist; this host has {present}",
+        "{}: {key}: interface {name} does not exist; this host has {present}",
         file.display()
     )]
     NoInterface {
         file: PathBuf,
-        index: usize,
+        key: String,
         name: String,
         present: String,
     },
@@ -148,6 +149,7 @@ impl Control {
         let state = StateFile::new(&options.state_dir, &options.run_dir);
         let mut control = Self {
             options,
+            places: super::places(&config),
             config,
             config_loaded: now,
             last_error: None,
@@ -164,6 +166,7 @@ impl Control {
             due: None,
             decisions: Decisions::default(),
             panics: Panics::new(),
+            announced: Announced::default(),
             watcher: Watcher::spawn(net_in)?,
             next_hops: HashMap::new(),
             interfaces: BTreeMap::new(),
@@ -191,6 +194,7 @@ impl Control {
             control.attach_all(&links)?;
             control.datapath.end_takeover()
         })?;
+        control.announce().await;
         control.move_metrics(listener).await;
         // Only now: a start that fails leaves the file as it was.
         control.save_overrides();
@@ -212,7 +216,12 @@ impl Control {
                 }
             };
             match timeout_at(deadline, next).await {
-                Ok((Some(event), _)) => self.note_health(event),
+                Ok((Some(event), _)) => {
+                    self.note_health(event);
+                    while let Ok(event) = self.health_events.try_recv() {
+                        self.note_health(event);
+                    }
+                }
                 Ok((_, Some(event))) => {
                     self.note_net(event);
                     while let Ok(event) = self.net_events.try_recv() {
@@ -293,15 +302,19 @@ impl Control {
 /// The configuration's interfaces as the kernel knows them.
 pub(super) async fn links(config: &Config, file: &Path) -> Result<Vec<Link>, StartError> {
     let (found, missing) = links_there(config).await?;
-    let Some(index) = missing.first() else {
-        return Ok(found);
-    };
     let present = links::links().await?;
+    let for_vips = (config.announce.interface.as_ref())
+        .filter(|name| present.iter().all(|link| link.name != **name));
+    let (key, name) = match (missing.first(), for_vips) {
+        (Some(index), _) => (format!("interfaces[{index}]"), &config.interfaces[*index]),
+        (None, Some(name)) => ("announce.interface".to_owned(), name),
+        (None, None) => return Ok(found),
+    };
     let names: Vec<&str> = present.iter().map(|link| link.name.as_str()).collect();
     Err(StartError::NoInterface {
         file: file.to_owned(),
-        index: *index,
-        name: config.interfaces[*index].clone(),
+        key,
+        name: name.clone(),
         present: names.join(", "),
     })
 }

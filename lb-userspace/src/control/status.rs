@@ -1,7 +1,12 @@
 //! Answering questions: what is known at once, and counts from the flow tables by a thread of
 //! their own, so that the loop goes on.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::SystemTime};
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::SocketAddr,
+    sync::Arc,
+    time::SystemTime,
+};
 
 use lb_common::{
     LAYOUT_VERSION, PROTOCOL_UDP,
@@ -217,6 +222,12 @@ impl Control {
             scheduler: service.scheduler.name().to_owned(),
             protocol: service.protocol.name().to_owned(),
             vips: service.listen.iter().map(ToString::to_string).collect(),
+            announced: (service.listen.iter())
+                .map(|vip| vip.address)
+                .filter(|address| self.announced.holds(*address))
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect(),
             panic: self.is_in_panic(service),
             backends,
         }

@@ -36,6 +36,8 @@ pub struct ServiceStatus {
     pub protocol: String,
     /// As in the configuration: `203.0.113.10:80`, `203.0.113.10:8000-8100`, `203.0.113.10:*`.
     pub vips: Vec<String>,
+    /// Addresses of its vips that `announce` put on this host.
+    pub announced: Vec<IpAddr>,
     /// Too few of its backends are up: all are used, as `panic_threshold` says.
     pub panic: bool,
     pub backends: Vec<BackendStatus>,
@@ -232,7 +234,33 @@ pub struct Overridden {
 /// `POST /v1/detach`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Detached {
+    /// Those that had the program.
     pub interfaces: Vec<String>,
+    /// Vips that were taken off this host.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl Display for Detached {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        if !self.interfaces.is_empty() {
+            parts.push(format!("the program off {}", self.interfaces.join(", ")));
+        }
+        if !self.addresses.is_empty() {
+            parts.push(format!("{} off this host", listed(&self.addresses)));
+        }
+        if parts.is_empty() {
+            return f.write_str("nothing was attached");
+        }
+        write!(f, "took {}", parts.join(" and "))
+    }
+}
+
+/// Addresses, one after the other.
+#[must_use]
+pub fn listed(addresses: &[IpAddr]) -> String {
+    let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    texts.join(", ")
 }
 
 /// A duration in words, by its two largest units: `3m 12s`.

@@ -100,7 +100,7 @@ impl Own {
 }
 
 /// Our end; the attribute for the other end holds it too, but for point-to-point links.
-fn local(message: &AddressMessage) -> Option<IpAddr> {
+pub(super) fn local(message: &AddressMessage) -> Option<IpAddr> {
     let mut address = None;
     for attribute in &message.attributes {
         match attribute {

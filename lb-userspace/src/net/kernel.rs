@@ -1,7 +1,7 @@
 //! The questions we ask the kernel over netlink, and the stream of what it tells by itself.
 
 use std::future::ready;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
@@ -16,6 +16,7 @@ use rtnetlink::sys::AsyncSocket;
 use rtnetlink::{Handle, MulticastGroup};
 use tokio::task::JoinSet;
 
+use super::interfaces::local;
 use super::next_hop::{NeighbourKey, Route, refusal};
 use super::{Link, NetError};
 
@@ -59,6 +60,29 @@ impl Requests {
             what: "list the addresses".into(),
             source,
         })
+    }
+
+    /// Puts an address on the host; one that is there is an error.
+    pub(super) async fn add_address(&self, message: AddressMessage) -> Result<(), NetError> {
+        let what = || format!("put {} on the host", told(&message));
+        // The crate's own request takes an address and its length, and then a whole message.
+        let mut request = self
+            .handle
+            .address()
+            .add(0, Ipv4Addr::UNSPECIFIED.into(), 0);
+        request.message_mut().clone_from(&message);
+        let done = request.execute().await;
+        done.map_err(|source| NetError::Request {
+            what: what(),
+            source,
+        })
+    }
+
+    /// Takes an address off the host.
+    pub(super) async fn remove_address(&self, message: AddressMessage) -> Result<(), NetError> {
+        let what = format!("take {} off the host", told(&message));
+        let done = self.handle.address().del(message).execute().await;
+        done.map_err(|source| NetError::Request { what, source })
     }
 
     /// All neighbours, IPv4 and IPv6.
@@ -210,6 +234,11 @@ impl Changes {
     }
 }
 
+/// The address of a message, as people read it.
+fn told(message: &AddressMessage) -> String {
+    local(message).map_or_else(|| "an address".to_owned(), |address| address.to_string())
+}
+
 /// A question about one neighbour.
 fn neighbour_message((ifindex, address): NeighbourKey) -> NeighbourMessage {
     let mut message = NeighbourMessage::default();
@@ -221,7 +250,7 @@ fn neighbour_message((ifindex, address): NeighbourKey) -> NeighbourMessage {
     message
 }
 
-fn family(address: IpAddr) -> AddressFamily {
+pub(super) fn family(address: IpAddr) -> AddressFamily {
     match address {
         IpAddr::V4(_) => AddressFamily::Inet,
         IpAddr::V6(_) => AddressFamily::Inet6,

@@ -1,12 +1,15 @@
 //! What this host's network looks like: links, routes and neighbours, from netlink.
 //!
-//! [`Watcher`] follows the next hop of every backend; [`links`] and [`sysctl`] answer questions.
+//! [`Watcher`] follows the next hop of every backend; [`links`] and [`sysctl`] answer questions;
+//! [`held`] puts addresses on the host, and [`gratuitous`] tells the neighbours.
 //! Everything is about the network namespace of the calling thread. No other room knows netlink.
 #![forbid(unsafe_code)]
 
 use std::io;
 use std::net::IpAddr;
 
+pub mod gratuitous;
+pub mod held;
 mod interfaces;
 mod kernel;
 pub mod links;
@@ -82,4 +85,7 @@ pub enum NetError {
     },
     #[error("interface {name} does not exist; this host has {}", present.join(", "))]
     NoInterface { name: String, present: Vec<String> },
+    /// An address could not be put on the host or taken off it.
+    #[error("{0}")]
+    Address(String),
 }

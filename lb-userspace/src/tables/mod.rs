@@ -14,6 +14,7 @@ mod modes;
 mod overrides;
 mod panic;
 pub mod ring;
+mod served;
 mod service;
 pub mod slow_start;
 pub mod sources;
@@ -44,6 +45,7 @@ pub use self::{
     overrides::{Decision, Hold, Overrides},
     panic::Panic,
     ring::RingCache,
+    served::served,
     sources::Entry,
     standing::{flows_end, next_change, ramp},
 };

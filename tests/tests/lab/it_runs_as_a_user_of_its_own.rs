@@ -3,7 +3,7 @@
 
 use std::{fs, os::unix::fs::chown, time::Duration};
 
-use lb_tests::lab::{Divvy, IdleConnections, Lab, Load, URL4, wait_until};
+use lb_tests::lab::{Config, Divvy, IdleConnections, Lab, Load, URL4, VIP4, wait_until};
 
 /// A user and a group that nobody has.
 const ID: u32 = 61_234;
@@ -22,8 +22,8 @@ const AS_USER: [&str; 8] = [
     "--bounding-set=-all,+net_admin,+perfmon,+bpf",
 ];
 
-fn prepared(lab: &Lab) -> Divvy {
-    let divvy = lab.divvy_not_running(&lab.config().yaml());
+fn prepared(lab: &Lab, config: &Config) -> Divvy {
+    let divvy = lab.divvy_not_running(&config.yaml());
     divvy.run_by(&AS_USER);
     let said = divvy.must(&["prepare", "--user", &format!("{ID}:{ID}")]);
     assert!(
@@ -54,7 +54,7 @@ fn capabilities(divvy: &Divvy) -> Vec<(String, u64)> {
 #[test]
 fn with_three_capabilities_from_start_to_end() {
     let mut lab = Lab::routed("user").backends(2).start();
-    let divvy = prepared(&lab);
+    let divvy = prepared(&lab, &lab.config());
     divvy.start_again();
     divvy.wait_for_all_up();
     let sets = capabilities(&divvy);
@@ -109,7 +109,7 @@ fn with_three_capabilities_from_start_to_end() {
 #[test]
 fn and_another_user_may_not_even_ask() {
     let lab = Lab::routed("other_user").backends(1).start();
-    let divvy = prepared(&lab);
+    let divvy = prepared(&lab, &lab.config());
     divvy.start_again();
     let other = [
         "setpriv",
@@ -216,4 +216,24 @@ fn and_a_file_that_others_may_write_is_refused() {
     wait_until("it drains again", Duration::from_secs(10), || {
         divvy.backend("web/web-1")["state"] == "drain"
     });
+}
+
+#[test]
+fn and_vips_are_put_on_the_host_but_neighbours_not_told() {
+    let lab = Lab::routed("user_announces").backends(1).start();
+    let config = lab.config().with("announce: { addresses: true }");
+    let divvy = prepared(&lab, &config);
+    divvy.start_again();
+    divvy.wait_for_all_up();
+    let there = || {
+        let all = lab.balancer().must_run(&["ip", "-o", "address"]);
+        all.contains(&format!("{VIP4}/32"))
+    };
+    assert!(there());
+    let log = divvy.log();
+    let words = "announce: neighbours are not told of new vips: no packet socket: Operation not \
+                 permitted (os error 1); give the daemon CAP_NET_RAW";
+    assert!(log.contains(words), "{log}");
+    divvy.must(&["detach"]);
+    assert!(!there());
 }

@@ -60,6 +60,7 @@ mod the_api_stays_open;
 mod the_command_line_tells;
 mod transfers_are_intact;
 mod tunnel;
+mod vips_are_announced;
 mod vlan_tags_are_kept;
 mod what_others_changed_is_put_right;
 mod without_backends_clients_are_refused_at_once;

@@ -17,8 +17,8 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use self::{checks::health_check, written::written};
 use super::{
     super::{
-        Affinity, Backend, Config, GueVariant, Limits, Mode, OnDown, OnExit, PortRange, Prefix,
-        Probe, Protocol, Scheduler, Service, Snat, Sources, Timeouts, Tunnel, Vip, XdpMode,
+        Affinity, Announce, Backend, Config, GueVariant, Limits, Mode, OnDown, OnExit, PortRange,
+        Prefix, Probe, Protocol, Scheduler, Service, Snat, Sources, Timeouts, Tunnel, Vip, XdpMode,
         address::network, parse,
     },
     FULL, GOOD,
@@ -204,6 +204,11 @@ fn config() -> impl Strategy<Value = Config> {
         first: a.min(b),
         last: a.max(b),
     });
+    let announce =
+        (any::<bool>(), option::of("[a-z]{1,10}")).prop_map(|(addresses, interface)| Announce {
+            addresses,
+            interface,
+        });
     let limits = [64..=16_777_216_u32, 64..=16_777_216_u32];
     (
         vec("[a-z]{1,10}[0-9]{1,5}", 1..4),
@@ -211,7 +216,7 @@ fn config() -> impl Strategy<Value = Config> {
         (vec(any::<bool>().prop_flat_map(ip), 0..4), ports),
         limits,
         option::of(any::<bool>().prop_flat_map(socket)),
-        (select(OnExit::ALL), any::<bool>()),
+        (select(OnExit::ALL), any::<bool>(), announce),
         vec(service(), 1..5),
     )
         .prop_map(
@@ -221,7 +226,7 @@ fn config() -> impl Strategy<Value = Config> {
                 (addresses, ports),
                 [flows, half_open],
                 metrics,
-                (on_exit, watch),
+                (on_exit, watch, announce),
                 services,
             )| {
                 Config {
@@ -232,6 +237,7 @@ fn config() -> impl Strategy<Value = Config> {
                     metrics,
                     on_exit,
                     watch,
+                    announce,
                     services,
                 }
             },

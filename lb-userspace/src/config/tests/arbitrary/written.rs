@@ -32,6 +32,13 @@ pub(super) fn written(config: &Config) -> String {
     }
     line(format!("on_exit: {}", config.on_exit.name()));
     line(format!("watch: {}", config.watch));
+    let interface = (config.announce.interface.iter())
+        .map(|name| format!(", interface: {name:?}"))
+        .collect::<String>();
+    line(format!(
+        "announce: {{ addresses: {}{interface} }}",
+        config.announce.addresses
+    ));
     line("services:".into());
     for service in &config.services {
         let listen: Vec<String> = service.listen.iter().map(Vip::to_string).collect();
