@@ -48,6 +48,7 @@ mod overrides_last_until_undone;
 mod refusal;
 mod reload_breaks_nothing;
 mod reload_takes_effect_whole;
+mod reload_writes_only_what_differs;
 mod requests_spread_by_weight;
 mod restart_breaks_no_flow;
 mod services_may_share_a_backend;
