@@ -8,6 +8,7 @@ use lb_common::{
     backend::{flows, state as backend_state},
     reason::Reason,
     service::{flag, mode},
+    sources::access,
 };
 use lb_tests::{
     packet::{Packet, flag::*},
@@ -109,5 +110,23 @@ fn errors_for_nobody_go_nowhere() {
         scene.rig.ring(0, |_| NO_BACKEND);
         let outcome = scene.rig.send(&packet);
         outcome.passed_untouched(Reason::IcmpNoFlow);
+    }
+}
+
+/// What their own packets may not do, an error about them may not either.
+#[test]
+fn errors_of_denied_clients_reach_nobody() {
+    for mut scene in Scene::in_mode(mode::DSR) {
+        let denied = scene.client;
+        let length = if denied.is_ipv4() { 32 } else { 128 };
+        scene.rig.obey_lists(0);
+        (scene.rig).source(0, &format!("{}/{length}", denied.ip()), access::DENY);
+        for sender in [denied.ip(), scene.stranger()] {
+            let packet = error(&scene, sender, denied);
+            scene.rig.send(&packet).dropped(Reason::SourceDenied);
+        }
+        let allowed = scene.other_client(301);
+        let packet = error(&scene, scene.stranger(), allowed);
+        scene.passes_on(&packet, 0, &[Reason::IcmpError]);
     }
 }
