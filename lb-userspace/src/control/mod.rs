@@ -361,8 +361,16 @@ impl Control {
                 match next_hop {
                     Ok(next_hop) => {
                         debug!("next hop of {address}: {next_hop:?}");
-                        self.unreachable.remove(&address);
-                        self.next_hops.insert(address, next_hop);
+                        let gone = self.unreachable.remove(&address);
+                        let before = self.next_hops.insert(address, next_hop);
+                        if gone.is_some() {
+                            info!("backend address {address} has a next hop again");
+                        }
+                        if let Some(before) = before
+                            && let Some(words) = self.moved(&before, &next_hop)
+                        {
+                            info!("packets to backend address {address} go {words} from now on");
+                        }
                     }
                     Err(why) => {
                         warn!("no next hop for backend address {address}: {why}");
@@ -393,6 +401,28 @@ impl Control {
         let backend = &service.backends[*backend];
         let name = format!("{}/{}", service.name, backend.name);
         Some((name, backend.address))
+    }
+
+    /// In words, where packets go that went elsewhere before; `None` for a next hop that is just no longer
+    /// known, or known for the first time.
+    fn moved(&self, before: &NextHop, now: &NextHop) -> Option<String> {
+        if (before.ifindex, before.gateway) != (now.ifindex, now.gateway) {
+            let way = match now.gateway {
+                Some(gateway) => format!("by {gateway}"),
+                None => "to it directly".to_owned(),
+            };
+            let interface = self.interfaces.get(&now.ifindex);
+            let name = interface.map_or("another", |interface| &interface.name);
+            return Some(format!("{way} through interface {name}"));
+        }
+        match (before.peer_mac, now.peer_mac) {
+            (Some(old), Some(new)) if old != new => Some(format!(
+                "to {} instead of {}",
+                status::mac_text(new),
+                status::mac_text(old)
+            )),
+            _ => None,
+        }
     }
 
     /// Puts another configuration in place; returns the one before.

@@ -20,6 +20,12 @@ fn a_changed_mac_address_is_learned() {
             .is_some_and(|hop| hop.contains("02:00:00:00:00:77"))
     });
     divvy.wait_for_all_up();
+    let words = format!(
+        "packets to backend address {} go to 02:00:00:00:00:77 instead of ",
+        lab.backend("web-1").v4().ip()
+    );
+    let log = divvy.log();
+    assert!(log.contains(&words), "{log}");
     for url in [URL4, URL6] {
         let report = lab.client().get_many(40, url);
         assert_eq!(report.failed().len(), 0, "{report}");
