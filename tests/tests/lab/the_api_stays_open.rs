@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lb_tests::lab::{Divvy, Lab, wait_until};
+use lb_tests::{
+    lab::{Divvy, Lab, wait_until},
+    number_from_env,
+};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -275,7 +278,11 @@ fn request(dice: &mut Dice) -> Vec<u8> {
 
 #[test]
 fn and_garbage_is_refused_and_changes_nothing() {
-    const REQUESTS: usize = 3000;
+    const REQUESTS: usize = 3_000;
+    const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
+    let requests = number_from_env("DIVVY_API_REQUESTS", REQUESTS);
+    let seed = number_from_env("DIVVY_API_SEED", SEED);
+    assert_ne!(seed, 0, "of 0 comes nothing but 0");
     let (_lab, divvy) = running("garbage");
     let weights = || {
         divvy.status()["services"]
@@ -285,12 +292,12 @@ fn and_garbage_is_refused_and_changes_nothing() {
             .count()
     };
     let before = weights();
-    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    let mut dice = Dice(seed);
     let mut statuses = std::collections::BTreeMap::new();
-    for number in 0..REQUESTS {
+    for number in 0..requests {
         let bytes = request(&mut dice);
         let answer = divvy.say(&bytes);
-        let shown = || format!("request {number}: {}", bytes.escape_ascii());
+        let shown = || format!("seed {seed}, request {number}: {}", bytes.escape_ascii());
         if let Some(answer) = &answer {
             assert!(
                 answer.status < 500 || answer.status == 503,
