@@ -2,13 +2,16 @@
 //! one line each, on standard error.
 
 mod check;
+mod completions;
 mod detach;
 mod diff;
 mod flows;
+mod man;
 mod overrides;
 mod prepare;
 mod reload;
 mod run;
+mod schema;
 mod status;
 mod table;
 mod wait;
@@ -82,6 +85,12 @@ enum Verb {
     Prepare(prepare::Prepare),
     /// Takes the program off every interface and removes all pinned state.
     Detach,
+    /// Prints the JSON Schema of the configuration file, by which editors complete and check it.
+    Schema,
+    /// Prints a script by which a shell completes the command line.
+    Completions(completions::Completions),
+    /// Prints a manual page.
+    Man(man::Man),
 }
 
 /// How a verb that reads prints its answer.
@@ -177,6 +186,9 @@ impl Cli {
             Verb::Enable(place) => place.enable(&places).await,
             Verb::Prepare(verb) => verb.execute(&places),
             Verb::Detach => detach::execute(&places).await,
+            Verb::Schema => schema::execute(),
+            Verb::Completions(verb) => verb.execute(),
+            Verb::Man(verb) => verb.execute(),
         }
     }
 }
@@ -194,10 +206,15 @@ fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     print_text(&text)
 }
 
-/// Prints a text and a line end. That the reader closed its end, as `head` does, is no failure.
+/// Prints a text and a line end.
 fn print_text(text: &str) -> Result<(), Failure> {
+    print_bytes(format!("{text}\n").as_bytes())
+}
+
+/// Prints a text as it is. That the reader closed its end, as `head` does, is no failure.
+fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
     use std::io::Write as _;
-    match writeln!(std::io::stdout(), "{text}") {
+    match std::io::stdout().write_all(bytes) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Failure::failed(format!("cannot write the answer: {error}")))
         }

@@ -46,6 +46,9 @@ pub use sources::{Access, Rules, Sources};
 pub use trust::{Writable, trusted, trusted_file};
 pub use vip::{PortPrefix, PortRange, Vip, backend_text};
 
+/// What editors check the file by: a JSON Schema (2020-12). [`parse`] knows more rules than it can tell.
+pub const SCHEMA: &str = include_str!("schema.json");
+
 /// Reads and checks a file that is to be in force. Nothing else is touched.
 ///
 /// # Errors

@@ -4,6 +4,7 @@ mod affinity;
 mod arbitrary;
 mod lists;
 mod reading;
+mod schema;
 mod tls;
 mod vips;
 

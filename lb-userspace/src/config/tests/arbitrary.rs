@@ -14,7 +14,8 @@ use std::{
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-use self::{checks::health_check, written::written};
+use self::checks::health_check;
+pub(super) use self::written::written;
 use super::{
     super::{
         Affinity, Announce, Backend, Config, GueVariant, Limits, Mode, OnDown, OnExit, PortRange,
@@ -199,7 +200,7 @@ fn service() -> impl Strategy<Value = Service> {
     })
 }
 
-fn config() -> impl Strategy<Value = Config> {
+pub(super) fn config() -> impl Strategy<Value = Config> {
     let ports = (1..=u16::MAX, 1..=u16::MAX).prop_map(|(a, b)| PortRange {
         first: a.min(b),
         last: a.max(b),

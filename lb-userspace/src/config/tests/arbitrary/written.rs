@@ -8,7 +8,7 @@ use crate::config::{
 };
 
 /// Writes a configuration as its author might have.
-pub(super) fn written(config: &Config) -> String {
+pub(in crate::config::tests) fn written(config: &Config) -> String {
     let mut yaml = String::new();
     let mut line = |text: String| writeln!(yaml, "{text}").expect("writing to a String succeeds");
     line(format!("interfaces: {:?}", config.interfaces));
