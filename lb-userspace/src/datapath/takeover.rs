@@ -11,6 +11,7 @@
 mod description;
 mod flows;
 mod record;
+mod run;
 mod tables;
 
 use std::{
@@ -31,7 +32,7 @@ use lb_common::{
     MAX_BACKENDS,
     affinity::{Client, Remembered},
     backend::BackendStats,
-    carry::{CarriedCount, CarriedFlow, CarriedStats, outcome, what},
+    carry::{CarriedCount, CarriedStats, outcome, what},
     names,
     reason::{REASON_SLOTS, Reason},
 };
@@ -41,6 +42,7 @@ use self::{
     description::{Description, ROOM},
     flows::RawEntry,
     record::Record,
+    run::run,
 };
 use super::{
     Datapath, clock,
@@ -382,36 +384,4 @@ fn read_description(folder: &Path) -> Result<Description, DatapathError> {
     map.and_then(|map| map.read_at(0, &mut bytes))
         .map_err(|error| unknown(error.to_string()))?;
     Description::from_bytes(&bytes).map_err(|error| unknown(error.to_string()))
-}
-
-/// Has the program carry one entry or counter: one of [`outcome`].
-fn run<Request: Pod + Carried>(program: &OwnedFd, request: &Request) -> io::Result<u32> {
-    let (_, answer) = sys::run_program::<Request, Request>(program.as_fd(), request)?;
-    match answer.first_word() {
-        done @ outcome::DONE..=outcome::TAKEN => Ok(done),
-        _ => Err(io::Error::other("the program `carry` refused an entry")),
-    }
-}
-
-/// What the program overwrites with its answer.
-trait Carried {
-    fn first_word(&self) -> u32;
-}
-
-impl<A: lb_common::Address> Carried for CarriedFlow<A> {
-    fn first_word(&self) -> u32 {
-        self.what
-    }
-}
-
-impl Carried for CarriedStats {
-    fn first_word(&self) -> u32 {
-        self.what
-    }
-}
-
-impl Carried for CarriedCount {
-    fn first_word(&self) -> u32 {
-        self.what
-    }
 }
