@@ -30,6 +30,8 @@ pub(super) struct Announced {
     telling: BTreeMap<IpAddr, Telling>,
     /// What was wanted when the host was last brought to it; `None` for never.
     wanted: Option<BTreeSet<IpAddr>>,
+    /// Addresses of interfaces that are down: neighbours are told once these are up.
+    untold: HashSet<IpAddr>,
     /// Addresses that the host has by other means: said once.
     others: HashSet<IpAddr>,
     /// Said once, as long as it stays the same.
@@ -42,9 +44,10 @@ impl Announced {
         self.held.contains_key(&address)
     }
 
-    /// The host has to be looked at anew: an interface or an address has changed.
+    /// The host has to be looked at anew, if anything is announced: an interface or an address has
+    /// changed.
     pub(super) fn doubt(&mut self) {
-        self.wanted = None;
+        self.wanted = self.wanted.take().filter(BTreeSet::is_empty);
     }
 
     fn say_failures(&mut self, failures: Vec<String>) {
@@ -99,6 +102,7 @@ impl Control {
         for address in &outcome.removed {
             // Nothing more may be said of it: another host may be saying it now.
             self.announced.telling.remove(address);
+            self.announced.untold.remove(address);
             info!(
                 "vip {address} taken off this host: {}",
                 self.why_removed(*address)
@@ -110,13 +114,17 @@ impl Control {
             }
         }
         (self.announced.others).retain(|address| outcome.others.contains(address));
-        let added: Vec<(IpAddr, &Link)> = (outcome.added.iter())
+        for (address, ifindex) in &outcome.added {
+            let name = named(*ifindex).map_or("", |link| &link.name);
+            info!("vip {address} put on {name}");
+            self.announced.untold.insert(*address);
+        }
+        let held: Vec<(IpAddr, &Link)> = (outcome.held.iter())
             .filter_map(|(address, ifindex)| Some((*address, named(*ifindex)?)))
             .collect();
-        for (address, link) in &added {
-            info!("vip {address} put on {}", link.name);
-        }
-        self.tell(&added);
+        let down = held.iter().filter(|(_, link)| !link.up);
+        (self.announced.untold).extend(down.map(|(address, _)| *address));
+        self.tell(&held);
         let Outcome { mut failures, .. } = outcome;
         if links.is_empty() && !wanted.is_empty() {
             failures.push("no interface is there to put vips on".to_owned());
@@ -129,11 +137,9 @@ impl Control {
     async fn links_for_vips(&self) -> Result<Vec<Link>, NetError> {
         match &self.config.announce.interface {
             Some(name) => {
-                let present = links::links().await?;
-                Ok(present
-                    .into_iter()
-                    .filter(|link| link.name == *name)
-                    .collect())
+                let mut present = links::links().await?;
+                present.retain(|link| link.name == *name);
+                Ok(present)
             }
             None => Ok(start::links_there(&self.config).await?.0),
         }
@@ -143,11 +149,8 @@ impl Control {
         if !self.config.announce.addresses {
             return "`announce` says so no longer";
         }
-        let mut vips = self
-            .config
-            .services
-            .iter()
-            .flat_map(|service| &service.listen);
+        let services = self.config.services.iter();
+        let mut vips = services.flat_map(|service| &service.listen);
         if vips.any(|vip| vip.address == address) {
             "no backend behind it is up"
         } else {
@@ -155,10 +158,12 @@ impl Control {
         }
     }
 
-    /// Has the neighbours told who has these addresses now. Those of an interface without MAC
-    /// addresses have none.
-    fn tell(&mut self, added: &[(IpAddr, &Link)]) {
-        let told: Vec<News> = (added.iter())
+    /// Has the neighbours told who has those addresses now of which they do not know. Those of an
+    /// interface without MAC addresses have none.
+    fn tell(&mut self, held: &[(IpAddr, &Link)]) {
+        let announced = &mut self.announced;
+        let told: Vec<News> = (held.iter())
+            .filter(|(address, link)| link.up && announced.untold.remove(address))
             .filter_map(|(address, link)| {
                 Some(News {
                     address: *address,

@@ -5,6 +5,7 @@ mod announce;
 mod arrivals;
 mod decisions;
 mod diff;
+mod events;
 mod file;
 mod handle;
 mod overrides;
@@ -22,13 +23,13 @@ mod ways;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    net::{IpAddr, SocketAddr, TcpListener},
+    net::{IpAddr, TcpListener},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use tokio::{sync::mpsc, task::block_in_place, time::sleep_until};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, info};
 
 use self::{
     announce::Announced,
@@ -319,128 +320,6 @@ impl Control {
             }
         }
     }
-
-    fn note_health(&mut self, event: health::Event) {
-        // One for a backend that is no longer looked after may still be under way.
-        let Some((name, address)) = self.find_backend(event.id) else {
-            return;
-        };
-        if self.overrides.of(event.id).disabled().is_some() {
-            return;
-        }
-        if let Some(transition) = &event.transition {
-            self.decisions.made(event.at);
-            self.arrivals.decided(event.id, transition);
-            let state = if event.up { "up" } else { "down" };
-            let reason = &transition.reason;
-            if event.up {
-                info!("{name} is {state}: {reason}");
-            } else {
-                warn!("{name} is {state}: {reason}");
-            }
-        }
-        if event.stale_neighbour {
-            self.watcher.refresh(address.ip());
-        }
-        self.probed.insert(
-            event.id,
-            Probed {
-                health: Health {
-                    up: event.up,
-                    since: event.since,
-                },
-                reason: event.reason,
-            },
-        );
-    }
-
-    /// True when an interface came or went.
-    fn note_net(&mut self, event: net::Event) -> bool {
-        match event {
-            net::Event::NextHop { address, next_hop } => {
-                match next_hop {
-                    Ok(next_hop) => {
-                        debug!("next hop of {address}: {next_hop:?}");
-                        let gone = self.unreachable.remove(&address);
-                        let before = self.next_hops.insert(address, next_hop);
-                        if gone.is_some() {
-                            info!("backend address {address} has a next hop again");
-                        }
-                        if let Some(before) = before
-                            && let Some(words) = self.moved(&before, &next_hop)
-                        {
-                            info!("packets to backend address {address} go {words} from now on");
-                        }
-                    }
-                    Err(why) => {
-                        warn!("no next hop for backend address {address}: {why}");
-                        self.next_hops.remove(&address);
-                        self.unreachable.insert(address, why);
-                    }
-                }
-                false
-            }
-            net::Event::Interface { ifindex, interface } => {
-                self.announced.doubt();
-                match interface {
-                    Some(interface) => drop(self.interfaces.insert(ifindex, interface)),
-                    None => drop(self.interfaces.remove(&ifindex)),
-                }
-                false
-            }
-            net::Event::LinkGone { name, .. } | net::Event::LinkCame { name, .. } => {
-                self.config.interfaces.contains(&name)
-            }
-        }
-    }
-
-    /// `SERVICE/BACKEND` of an identity, and its address.
-    fn find_backend(&self, id: u64) -> Option<(String, SocketAddr)> {
-        let (service, backend) = self.places.get(&id)?;
-        let service = &self.config.services[*service];
-        let backend = &service.backends[*backend];
-        let name = format!("{}/{}", service.name, backend.name);
-        Some((name, backend.address))
-    }
-
-    /// In words, where packets go that went elsewhere before; `None` for a next hop that is just no longer
-    /// known, or known for the first time.
-    fn moved(&self, before: &NextHop, now: &NextHop) -> Option<String> {
-        if (before.ifindex, before.gateway) != (now.ifindex, now.gateway) {
-            let way = match now.gateway {
-                Some(gateway) => format!("by {gateway}"),
-                None => "to it directly".to_owned(),
-            };
-            let interface = self.interfaces.get(&now.ifindex);
-            let name = interface.map_or("another", |interface| &interface.name);
-            return Some(format!("{way} through interface {name}"));
-        }
-        match (before.peer_mac, now.peer_mac) {
-            (Some(old), Some(new)) if old != new => Some(format!(
-                "to {} instead of {}",
-                status::mac_text(new),
-                status::mac_text(old)
-            )),
-            _ => None,
-        }
-    }
-
-    /// Puts another configuration in place; returns the one before.
-    fn replace_config(&mut self, config: Config) -> Config {
-        self.places = places(&config);
-        std::mem::replace(&mut self.config, config)
-    }
-}
-
-/// Where each backend stands, by identity.
-fn places(config: &Config) -> HashMap<u64, (usize, usize)> {
-    (config.services.iter().enumerate())
-        .flat_map(|(s, service)| {
-            (service.backends.iter().enumerate()).map(move |(b, backend)| {
-                (tables::backend_identity(service, backend.address), (s, b))
-            })
-        })
-        .collect()
 }
 
 /// Ready when the file has changed; never for one that nobody looks after.

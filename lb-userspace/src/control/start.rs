@@ -17,6 +17,7 @@ use super::{
     announce::Announced,
     arrivals::Arrivals,
     decisions::Decisions,
+    events,
     overrides::{Kept, StateError, StateFile},
     panics::Panics,
     sweeper,
@@ -149,7 +150,7 @@ impl Control {
         let state = StateFile::new(&options.state_dir, &options.run_dir);
         let mut control = Self {
             options,
-            places: super::places(&config),
+            places: events::places(&config),
             config,
             config_loaded: now,
             last_error: None,
@@ -302,10 +303,13 @@ impl Control {
 /// The configuration's interfaces as the kernel knows them.
 pub(super) async fn links(config: &Config, file: &Path) -> Result<Vec<Link>, StartError> {
     let (found, missing) = links_there(config).await?;
+    let for_vips = config.announce.interface.as_ref();
+    if missing.is_empty() && for_vips.is_none() {
+        return Ok(found);
+    }
     let present = links::links().await?;
-    let for_vips = (config.announce.interface.as_ref())
-        .filter(|name| present.iter().all(|link| link.name != **name));
-    let (key, name) = match (missing.first(), for_vips) {
+    let absent = |name: &&String| present.iter().all(|link| link.name != **name);
+    let (key, name) = match (missing.first(), for_vips.filter(absent)) {
         (Some(index), _) => (format!("interfaces[{index}]"), &config.interfaces[*index]),
         (None, Some(name)) => ("announce.interface".to_owned(), name),
         (None, None) => return Ok(found),

@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -22,29 +21,24 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Services on as many ports of one vip. `weight` and `last` are of the last backend of the one that changes.
 fn yaml(lab: &Lab, weight: u32, last: &str) -> String {
-    let mut yaml = String::new();
-    let network = network(lab);
-    let interfaces = format!("interfaces: [client, {}]", lab.backends()[0].name());
-    writeln!(
-        yaml,
-        "{interfaces}\ndefaults: {{ health_check: {{ type: none }} }}\nservices:"
-    )
-    .expect("text");
+    let (network, web) = (network(lab), lab.backends()[0].name());
+    let mut yaml = format!(
+        "interfaces: [client, {web}]\ndefaults: {{ health_check: {{ type: none }} }}\nservices:\n"
+    );
     for service in 0..SERVICES {
         let port = 10_000 + service;
-        writeln!(
-            yaml,
-            "  - name: s{service}\n    listen: [\"203.0.113.10:{port}\"]\n    backends:"
-        )
-        .expect("text");
+        yaml.push_str(&format!(
+            "  - name: s{service}\n    listen: [\"203.0.113.10:{port}\"]\n    backends:\n"
+        ));
         for backend in 0..BACKENDS {
-            let host = 100 + backend;
-            let line = if service == CHANGED && backend == BACKENDS - 1 {
-                format!("{{ name: b{backend}, address: \"{last}\", weight: {weight} }}")
+            let (address, weight) = if service == CHANGED && backend == BACKENDS - 1 {
+                (last.to_owned(), weight)
             } else {
-                format!("{{ name: b{backend}, address: \"{network}.{host}:8080\" }}")
+                (format!("{network}.{}:8080", 100 + backend), 1)
             };
-            writeln!(yaml, "      - {line}").expect("text");
+            yaml.push_str(&format!(
+                "      - {{ name: b{backend}, address: \"{address}\", weight: {weight} }}\n"
+            ));
         }
     }
     yaml

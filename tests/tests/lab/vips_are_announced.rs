@@ -151,37 +151,70 @@ fn and_while_one_drains() {
     holds(&lab, &divvy, OWN, false);
 }
 
-/// A neighbour believes that another host has the vips, as after this balancer took over from it.
+/// A MAC address that no host has.
+const ELSEWHERE: &str = "02:00:00:00:00:99";
+
+/// What the client believes of a vip's MAC address.
+fn believed(lab: &Lab, vip: &str) -> String {
+    let words = ["ip", "neighbour", "show", vip, "dev", "eth0"];
+    lab.client().must_run(&words)
+}
+
+/// The client believes that another host has the vips, as after this balancer took over from it.
+fn mislead(lab: &Lab) {
+    for vip in [VIP4.to_string(), VIP6.to_string()] {
+        let words = format!("ip neighbour replace {vip} lladdr {ELSEWHERE} dev eth0 nud stale");
+        lab.client().must_run(&words.split(' ').collect::<Vec<_>>());
+        let believed = believed(lab, &vip);
+        assert!(believed.contains(ELSEWHERE), "{believed}");
+    }
+}
+
+/// The client, which sends nothing meanwhile, comes to know better.
+fn is_told(lab: &Lab) {
+    let balancer = lab.balancer();
+    let shown = balancer.must_run(&["ip", "-o", "link", "show", "dev", OWN]);
+    let (_, own) = shown.split_once("link/ether ").expect("it is Ethernet");
+    let own = own.split_whitespace().next().expect("a MAC address");
+    for vip in [VIP4.to_string(), VIP6.to_string()] {
+        wait_until("the client was told", PATIENCE, || {
+            believed(lab, &vip).contains(own)
+        });
+    }
+    serve(lab);
+}
+
 #[test]
 fn neighbours_are_told_at_once() {
-    const ELSEWHERE: &str = "02:00:00:00:00:99";
     let lab = lab("announcetold");
     let divvy = lab.divvy(&announcing(&lab));
     divvy.wait_for_all_up();
     both(&divvy, "disable");
-    let shown = lab
-        .balancer()
-        .must_run(&["ip", "-o", "link", "show", "dev", OWN]);
-    let (_, own) = shown.split_once("link/ether ").expect("it is Ethernet");
-    let own = own.split_whitespace().next().expect("a MAC address");
-    let believed = |vip: &str| {
-        let words = ["ip", "neighbour", "show", vip, "dev", "eth0"];
-        lab.client().must_run(&words)
-    };
-    for vip in [VIP4.to_string(), VIP6.to_string()] {
-        let words = format!("ip neighbour replace {vip} lladdr {ELSEWHERE} dev eth0 nud stale");
-        let words: Vec<&str> = words.split(' ').collect();
-        lab.client().must_run(&words);
-        assert!(believed(&vip).contains(ELSEWHERE), "{}", believed(&vip));
-    }
+    mislead(&lab);
     both(&divvy, "enable");
-    for vip in [VIP4.to_string(), VIP6.to_string()] {
-        // The client sends nothing meanwhile.
-        wait_until("the client was told", Duration::from_secs(5), || {
-            believed(&vip).contains(own)
-        });
-    }
-    serve(&lab);
+    is_told(&lab);
+}
+
+#[test]
+fn and_once_the_interface_is_up() {
+    let lab = lab("announceup");
+    let config = announcing(&lab).health_check("{ type: none }");
+    let divvy = lab.divvy(&lab.config().health_check("{ type: none }"));
+    divvy.wait_for_all_up();
+    let link = |state: &str| {
+        let words = ["ip", "link", "set", OWN, state];
+        lab.balancer().must_run(&words);
+    };
+    link("down");
+    divvy.apply(&config);
+    assert!(has(lab.balancer(), OWN, &format!("{VIP4}/32")));
+    mislead(&lab);
+    link("up");
+    // Addresses of IPv6 went with the link.
+    let own = format!("{}/64", lab.balancer().v6());
+    let words = ["ip", "address", "replace", &own, "dev", OWN, "nodad"];
+    lab.balancer().must_run(&words);
+    is_told(&lab);
 }
 
 #[test]

@@ -53,6 +53,13 @@ fn an_interface_that_is_down_for_a_while() {
     assert_eq!(report.answered_by("web-2"), 40, "{report}");
     link(lab.balancer(), "web-1 up");
     serves_again(&lab, Instant::now(), "down and up");
+    let (log, address) = (divvy.log(), lab.backend("web-1").v4().ip().to_string());
+    for words in [
+        format!("no next hop for backend address {address}: "),
+        format!("backend address {address} has a next hop again"),
+    ] {
+        assert!(log.contains(&words), "{words}: {log}");
+    }
 }
 
 #[test]
