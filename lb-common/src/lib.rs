@@ -22,6 +22,7 @@ pub mod reason;
 pub mod service;
 pub mod sources;
 pub mod table;
+pub mod trace;
 
 pub use budget::{Budget, Budgeted};
 
@@ -83,6 +84,9 @@ pub mod names {
     pub const PROGRAM: &str = "divvy";
     /// The same program for kernels that cannot redirect frames of several buffers.
     pub const PROGRAM_LINEAR: &str = "divvy_linear";
+    /// Both once more, telling of sampled decisions; not pinned.
+    pub const PROGRAM_TRACED: &str = "divvy_traced";
+    pub const PROGRAM_LINEAR_TRACED: &str = "divvy_linear_tr";
     pub const SETTINGS: &str = "settings";
     pub const VIPS4: &str = "vips4";
     pub const VIPS6: &str = "vips6";
@@ -123,6 +127,10 @@ pub mod names {
     pub const FLOW_BUCKETS: &str = "FLOW_BUCKETS";
     /// Set when the program is loaded: how many nanoseconds the kernel's tick takes.
     pub const TICK_NS: &str = "TICK_NS";
+    /// Set when the program is loaded: one packet of how many is traced.
+    pub const TRACE_EVERY: &str = "TRACE_EVERY";
+    /// The ring buffer of sampled decisions; it is not pinned.
+    pub const TRACE_RECORDS: &str = "trace_records";
 
     /// Every pinned map.
     pub const MAPS: [&str; 27] = [
@@ -371,4 +379,5 @@ pod!(
     table::Head,
     table::SweepRequest,
     table::SweepResult,
+    trace::Record,
 );

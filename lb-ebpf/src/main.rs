@@ -36,11 +36,13 @@ mod sources;
 mod stats;
 mod sweep;
 mod table;
+mod trace;
 mod translate;
 mod tunnel;
 mod vlan;
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+use lb_common::trace::ended;
 
 /// Takes frames that lie in several buffers, as large ones do: drivers then allow a large MTU (the
 /// program's section tells, Linux 5.18).
@@ -56,17 +58,43 @@ pub fn divvy_linear(ctx: XdpContext) -> u32 {
     verdict(&ctx)
 }
 
+/// Put in place of `divvy` while somebody asks for a trace.
+#[xdp(frags)]
+pub fn divvy_traced(ctx: XdpContext) -> u32 {
+    traced_verdict(&ctx)
+}
+
+/// The same in place of `divvy_linear`. A program's name has 15 bytes at most.
+#[xdp]
+pub fn divvy_linear_tr(ctx: XdpContext) -> u32 {
+    traced_verdict(&ctx)
+}
+
 #[inline(always)]
 fn verdict(ctx: &XdpContext) -> u32 {
+    end(ctx) & ended::ACTION
+}
+
+#[inline(always)]
+fn traced_verdict(ctx: &XdpContext) -> u32 {
+    let sampled = trace::begin(ctx);
+    let end = end(ctx);
+    trace::end(ctx, sampled, end);
+    end & ended::ACTION
+}
+
+/// What becomes of a frame, as [`ended`] has it.
+#[inline(always)]
+fn end(ctx: &XdpContext) -> u32 {
     let (tags, ethertype_be) = match vlan::take_off(ctx) {
         Ok(taken) => taken,
         Err(reason) => return stats::conclude(ctx, reason),
     };
-    let verdict = match ingress::handle(ctx, ethertype_be) {
+    let end = match ingress::handle(ctx, ethertype_be) {
         Ok(verdict) => verdict,
         Err(reason) => stats::conclude(ctx, reason),
     };
-    vlan::put_back(ctx, verdict, tags)
+    vlan::put_back(ctx, end, tags)
 }
 
 /// Run by the daemon before the others, and now and then; see [`clock`](mod@clock).

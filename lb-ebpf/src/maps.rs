@@ -4,7 +4,7 @@
 use aya_ebpf::{
     btf_maps,
     macros::{btf_map, map},
-    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
 };
 use lb_common::{
     Budget, Budgeted, MAX_BACKENDS, MAX_SERVICES, MAX_SNAT, RING_MAP_CHUNKS, RingChunk, V4, V6,
@@ -20,6 +20,7 @@ use lb_common::{
     service::{PortKey, Service, Settings, VipKey},
     sources::{SOURCE_SLOTS, Source},
     table::{Entries, Head, buckets},
+    trace::{GAPS, IDLE_RING_BYTES, Record},
 };
 
 use crate::{flow::Copies, mtu::Excess, packet::Fragment, select::Draft};
@@ -138,3 +139,12 @@ pub static EXCESS: PerCpuArray<Excess> = PerCpuArray::with_max_entries(1, 0);
 /// By the end of a tunnel. Not pinned: what the next program does not know, routers will tell it.
 #[map(name = "path_mtus")]
 pub static PATH_MTUS: LruHashMap<V6, Path> = LruHashMap::with_max_entries(MAX_PATHS, 0);
+
+/// Of the traced forms of the program, and not pinned: packets until the next sample, by interface and
+/// queue; the record in the making; and those that are ready.
+#[map(name = "trace_gaps")]
+pub static TRACE_GAPS: Array<u32> = Array::with_max_entries(GAPS, 0);
+#[map(name = "trace_record")]
+pub static TRACE_RECORD: PerCpuArray<Record> = PerCpuArray::with_max_entries(1, 0);
+#[map(name = "trace_records")]
+pub static TRACE_RECORDS: RingBuf = RingBuf::with_byte_size(IDLE_RING_BYTES, 0);

@@ -7,12 +7,13 @@ use aya_ebpf::{
 use lb_common::{
     flow::side,
     reason::{Kind, Reason},
+    trace::ended,
 };
 
 use crate::{answer, forward, maps, own_error};
 
 /// Ends a packet that was not simply forwarded: answers where the reason asks for it, counts, and
-/// says what becomes of the frame.
+/// says what becomes of the frame and why, as [`ended`](mod@lb_common::trace::ended) has it.
 #[inline(always)]
 pub fn conclude(ctx: &XdpContext, reason: Reason) -> u32 {
     stats_conclude(ctx.ctx, reason as u32)
@@ -33,11 +34,18 @@ extern "C" fn stats_conclude(ctx: *mut xdp_md, reason: u32) -> u32 {
         _ => reason,
     };
     count(reason);
-    match reason.kind() {
+    let action = match reason.kind() {
         Kind::Drop => xdp_action::XDP_DROP,
         Kind::Answer => forward::back(ctx),
         Kind::Pass | Kind::Event => xdp_action::XDP_PASS,
-    }
+    };
+    ended(reason, action)
+}
+
+/// An action together with its reason.
+#[inline(always)]
+pub fn ended(reason: Reason, action: u32) -> u32 {
+    action & ended::ACTION | (reason as u32 + 1) << ended::REASON_SHIFT
 }
 
 /// Adds one to a reason's counter on this CPU.

@@ -7,7 +7,7 @@ use aya_ebpf::{
     helpers::bpf_xdp_adjust_head,
     programs::XdpContext,
 };
-use lb_common::reason::Reason;
+use lb_common::{reason::Reason, trace::ended};
 
 use crate::{
     packet::{ETHERTYPE_IPV4_BE, ETHERTYPE_IPV6_BE, Ethernet, view},
@@ -42,13 +42,14 @@ pub fn take_off(ctx: &XdpContext) -> Result<(Tags, u16), Reason> {
     Ok((tags, view::<Ethernet>(ctx, 0)?.ethertype_be))
 }
 
-/// Puts the tags back on a frame, unless it is dropped, and returns what becomes of it.
+/// Puts the tags back on a frame, unless it is dropped, and returns what becomes of it, as
+/// [`ended`] has it.
 #[inline(always)]
-pub fn put_back(ctx: &XdpContext, verdict: u32, tags: Tags) -> u32 {
+pub fn put_back(ctx: &XdpContext, end: u32, tags: Tags) -> u32 {
     if tags == 0 {
-        return verdict;
+        return end;
     }
-    vlan_put_back(ctx.ctx, verdict, tags)
+    vlan_put_back(ctx.ctx, end, tags)
 }
 
 /// No tags, in a form that the verifier takes for any: what follows is then the same to it with and
@@ -108,16 +109,16 @@ fn try_take_off(ctx: &XdpContext) -> Result<Tags, Reason> {
 /// The same for the way back.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn vlan_put_back(ctx: *mut xdp_md, verdict: u32, tags: u64) -> u32 {
-    if verdict == xdp_action::XDP_DROP {
-        return verdict;
+extern "C" fn vlan_put_back(ctx: *mut xdp_md, end: u32, tags: u64) -> u32 {
+    if end & ended::ACTION == xdp_action::XDP_DROP {
+        return end;
     }
     match try_put_back(&XdpContext::new(ctx), tags) {
-        Ok(()) => verdict,
+        Ok(()) => end,
         // The driver keeps no room in front of the frame.
         Err(reason) => {
             stats::count(reason);
-            xdp_action::XDP_DROP
+            stats::ended(reason, xdp_action::XDP_DROP)
         }
     }
 }

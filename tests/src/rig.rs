@@ -21,6 +21,7 @@ mod sources;
 mod sweep;
 mod tables;
 mod tags;
+mod traces;
 mod whole;
 
 use aya::programs::{ProgramFd, TestRun as _, TestRunOptions, Xdp};
@@ -30,11 +31,11 @@ pub use buckets::{CONFIRMED_PLACES, HALF_OPEN_PLACES, Held};
 pub use buffers::in_buffers;
 pub use cpu::pin_this_thread;
 pub use entry::{Entry, Table, key_hash, now_ns, wait_for_a_past};
-use lb_userspace::datapath::program_name;
 pub use lb_userspace::datapath::{Capacity, Clock};
 pub use outcome::{Outcome, Verdict};
 pub use placed::Placed;
 pub use tags::wearing;
+pub use traces::tracing;
 
 use self::{
     pool::{Lent, Make},
@@ -91,6 +92,7 @@ impl Rig {
             sizes,
             log_level,
             ticking: true,
+            trace_every: traces::by_this_thread(),
         })
     }
 
@@ -164,8 +166,11 @@ impl Rig {
     /// When the kernel does not take the frame.
     pub fn send_frame(&mut self, frame: &[u8]) -> Outcome {
         let mut out = vec![0; FRAME_MAX];
-        let (verdict, len) = self.run(&self.worn.on(frame), &mut out);
+        let arrived = self.worn.on(frame).into_owned();
+        let (verdict, len) = self.run(&arrived, &mut out);
         out.truncate(len);
+        let counted = self.newly_counted();
+        self.check_record(&arrived, &out, verdict, &counted);
         if verdict != Verdict::Drop {
             self.worn.off(&mut out);
         }
@@ -173,7 +178,7 @@ impl Rig {
             sent: frame.to_vec(),
             verdict,
             frame: out,
-            counted: self.newly_counted(),
+            counted,
         }
     }
 
@@ -215,7 +220,7 @@ impl Rig {
     fn program(&self) -> &Xdp {
         self.loaded
             .ebpf
-            .program(program_name())
+            .program(self.loaded.make.program())
             .expect("the object holds the program")
             .try_into()
             .expect("which is of type XDP")

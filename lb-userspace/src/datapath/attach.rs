@@ -108,7 +108,10 @@ impl Datapath {
                     Ok(target) if target.ifindex != attached.ifindex => {
                         "somebody took the program off".to_owned()
                     }
-                    Ok(target) if ours.is_some_and(|ours| ours != target.program_id) => {
+                    Ok(target)
+                        if ours.is_some_and(|ours| ours != target.program_id)
+                            && !self.is_traced_program(target.program_id) =>
+                    {
                         "another program is on its link".to_owned()
                     }
                     Ok(_) => return None,
@@ -217,6 +220,7 @@ impl Datapath {
             _link: link,
         };
         self.attached.insert(interface.to_owned(), attached);
+        self.trace_too(interface);
     }
 
     /// The mode in which this datapath attached the program to this interface, if it did.

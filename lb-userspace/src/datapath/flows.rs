@@ -6,12 +6,12 @@ use std::{
 };
 
 use aya::{
-    Pod,
-    maps::{Array, MapData},
+    Ebpf, Pod,
+    maps::{Array, IterableMap as _, MapData},
 };
 use lb_common::{
     Address, V4, V6,
-    flow::side,
+    flow::{Flow, FlowKey, side},
     hash, names,
     table::{Entries, Entry, HALF_OPEN_WAYS, Head, Place},
 };
@@ -29,11 +29,14 @@ struct Table<A: Address>
 where
     Entry<A>: Pod,
 {
-    heads: MapData,
+    heads: Array<MapData, Head>,
     heads_name: &'static str,
     entries: Array<MapData, Entries<A>>,
     entries_name: &'static str,
 }
+
+/// A flow's entries: key, what is done to its packets, and whether it is confirmed.
+pub(super) type Pair<A> = Vec<(FlowKey<A>, Flow<A>, bool)>;
 
 /// One flow, as `divvy flows` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +64,36 @@ impl FlowTables {
         })
     }
 
+    /// Those of an object that was just loaded.
+    pub(super) fn of(ebpf: &mut Ebpf) -> Result<Self, DatapathError> {
+        Ok(Self {
+            v4: Table::of(ebpf, names::FLOW_HEADS4, names::FLOWS4)?,
+            v6: Table::of(ebpf, names::FLOW_HEADS6, names::FLOWS6)?,
+        })
+    }
+
+    /// The flow of this client's packets, with its entries.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub(super) fn pair4(
+        &self,
+        key: &FlowKey<V4>,
+    ) -> Result<Option<(FlowRecord, Pair<V4>)>, DatapathError> {
+        self.v4.pair(key)
+    }
+
+    /// The same in the table of IPv6, where flows between the families are, too.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub(super) fn pair6(
+        &self,
+        key: &FlowKey<V6>,
+    ) -> Result<Option<(FlowRecord, Pair<V6>)>, DatapathError> {
+        self.v6.pair(key)
+    }
+
     /// Calls `visit` with every flow, in no order. Those that come or go meanwhile may be missed or
     /// seen twice.
     ///
@@ -82,21 +115,69 @@ where
         entries_name: &'static str,
     ) -> Result<Self, DatapathError> {
         Ok(Self {
-            heads: store::data(pins, heads_name)?,
+            heads: store::typed(pins, heads_name)?,
             heads_name,
             entries: store::typed(pins, entries_name)?,
             entries_name,
         })
     }
 
+    fn of(
+        ebpf: &mut Ebpf,
+        heads_name: &'static str,
+        entries_name: &'static str,
+    ) -> Result<Self, DatapathError> {
+        Ok(Self {
+            heads: store::taken(ebpf, heads_name)?,
+            heads_name,
+            entries: store::taken(ebpf, entries_name)?,
+            entries_name,
+        })
+    }
+
+    /// A client's entry and its twin, where it has one.
+    fn pair(&self, key: &FlowKey<A>) -> Result<Option<(FlowRecord, Pair<A>)>, DatapathError>
+    where
+        A: ToIp,
+    {
+        let Some((entry, confirmed)) = self.find(key)? else {
+            return Ok(None);
+        };
+        let mut record = None;
+        visit_entry(&entry, confirmed, &mut |flow| record = Some(flow.clone()));
+        let Some(record) = record else {
+            return Ok(None);
+        };
+        let mut pair = vec![(entry.key, entry.flow, confirmed)];
+        if let Some((twin, confirmed)) = self.find(&entry.flow.twin_key(key.protocol))? {
+            pair.push((twin.key, twin.flow, confirmed));
+        }
+        Ok(Some((record, pair)))
+    }
+
+    /// The entry of this key, and whether it is confirmed.
+    fn find(&self, key: &FlowKey<A>) -> Result<Option<(Entry<A>, bool)>, DatapathError> {
+        let place = Place::of(hash::flow(key), self.entries.len());
+        let head = (self.heads.get(&place.bucket_idx, 0)).map_err(store::at(self.heads_name))?;
+        let entries =
+            (self.entries.get(&place.bucket_idx, 0)).map_err(store::at(self.entries_name))?;
+        // A free entry still holds what was there.
+        Ok((entries.iter().zip(head.tags).enumerate())
+            .find(|(_, (entry, tag))| *tag == place.tag && entry.key.same(key))
+            .map(|(way, (entry, _))| (*entry, way >= HALF_OPEN_WAYS)))
+    }
+
     /// Reads the heads, then the entries of those buckets alone that have some.
     fn for_each(&self, mut visit: impl FnMut(&Entry<A>, bool)) -> Result<(), DatapathError> {
         let mut used: Vec<(u32, Head)> = Vec::new();
-        sys::for_each(self.heads.fd().as_fd(), |bucket_idx: &u32, head: &Head| {
-            if head.tags.iter().any(|tag| *tag != 0) {
-                used.push((*bucket_idx, *head));
-            }
-        })
+        sys::for_each(
+            self.heads.map().fd().as_fd(),
+            |bucket_idx: &u32, head: &Head| {
+                if head.tags.iter().any(|tag| *tag != 0) {
+                    used.push((*bucket_idx, *head));
+                }
+            },
+        )
         .map_err(|source| DatapathError::MapCall {
             map: self.heads_name,
             source,

@@ -12,14 +12,28 @@ const REDIRECTS_FRAGS: (u32, u32) = (6, 3);
 /// The name of the program to attach.
 #[must_use]
 pub fn program_name() -> &'static str {
+    if redirects_frags() {
+        names::PROGRAM
+    } else {
+        names::PROGRAM_LINEAR
+    }
+}
+
+/// The name of its form that tells of sampled decisions.
+#[must_use]
+pub fn traced_program_name() -> &'static str {
+    if redirects_frags() {
+        names::PROGRAM_TRACED
+    } else {
+        names::PROGRAM_LINEAR_TRACED
+    }
+}
+
+/// What cannot be read is newer than what could be known here.
+fn redirects_frags() -> bool {
     let release = uname().ok();
     let release = release.as_ref().and_then(|names| names.release().to_str());
-    match release.and_then(version) {
-        // What cannot be read is newer than what could be known here.
-        None => names::PROGRAM,
-        Some(version) if version >= REDIRECTS_FRAGS => names::PROGRAM,
-        Some(_) => names::PROGRAM_LINEAR,
-    }
+    (release.and_then(version)).is_none_or(|version| version >= REDIRECTS_FRAGS)
 }
 
 /// The first two numbers of a release such as `6.1.0-28-amd64`.

@@ -11,12 +11,14 @@ mod judge;
 mod link;
 mod log;
 mod pins;
+mod rehearsal;
 mod rings;
 mod sources;
 mod store;
 mod sweep;
 mod sys;
 mod takeover;
+mod traced;
 mod vips;
 
 use std::{
@@ -39,9 +41,11 @@ pub use self::{
     clock::{Clock, monotonic},
     error::DatapathError,
     flows::{FlowRecord, FlowTables},
-    frags::program_name,
+    frags::{program_name, traced_program_name},
     link::link_address,
+    rehearsal::{FRAME_MAX, Played, Rehearsal},
     sweep::{Report, Sweeper},
+    traced::{Traced, TracedProgram},
 };
 use self::{pins::Pins, store::Store, takeover::Takeover};
 use crate::tables::{Tables, diff::Changes, ring::Ring};
@@ -100,6 +104,8 @@ pub struct Datapath {
     clock: Clock,
     capacity: Capacity,
     attached: BTreeMap<String, attach::Attached>,
+    /// What is on the links instead of the plain program, while somebody traces.
+    traced: Option<TracedProgram>,
     /// Another version's layout, until all that it held has been carried over.
     takeover: Option<Takeover>,
 }
@@ -184,6 +190,7 @@ impl Datapath {
             clock,
             capacity,
             attached: BTreeMap::new(),
+            traced: None,
             takeover,
         })
     }
@@ -277,6 +284,14 @@ impl Datapath {
         idx: u32,
     ) -> Result<lb_common::backend::BackendStats, DatapathError> {
         self.store.backend_stats(idx)
+    }
+
+    /// Live flows of a backend, where its service has them counted.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn live_flows(&self, idx: u32) -> Result<u32, DatapathError> {
+        self.store.live_flows(idx)
     }
 
     /// How often each reason occurred.

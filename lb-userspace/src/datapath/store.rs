@@ -8,7 +8,7 @@ use std::{
 };
 
 use aya::{
-    Pod,
+    Ebpf, Pod,
     maps::{
         Array, HashMap as BpfHashMap, IterableMap as _, LpmTrie, Map, MapData, MapError,
         PerCpuArray,
@@ -243,6 +243,15 @@ impl Store {
             }))
     }
 
+    /// Live flows of a backend, where its service has them counted.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn live_flows(&self, idx: u32) -> Result<u32, DatapathError> {
+        let load = (self.backend_loads.get(&idx, 0)).map_err(at(names::BACKEND_LOADS))?;
+        Ok(load.live)
+    }
+
     /// How often each reason occurred, summed over CPUs.
     ///
     /// # Errors
@@ -302,6 +311,15 @@ pub fn typed<T: TryFrom<Map, Error = MapError>>(
     name: &'static str,
 ) -> Result<T, DatapathError> {
     let map = Map::from_map_data(data(pins, name)?).map_err(at(name))?;
+    T::try_from(map).map_err(at(name))
+}
+
+/// Takes a map out of an object that was just loaded.
+pub fn taken<T: TryFrom<Map, Error = MapError>>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<T, DatapathError> {
+    let map = (ebpf.take_map(name)).expect("the embedded object holds a map of this name");
     T::try_from(map).map_err(at(name))
 }
 

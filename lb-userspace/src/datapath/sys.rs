@@ -242,6 +242,50 @@ pub fn run_program<Request: Pod, Answer: Pod>(
     Ok((attr.returned, unsafe { answer.assume_init() }))
 }
 
+/// Runs an XDP program once on a frame that came by this interface, or by the loopback where the interface
+/// has no receive queue that is known to XDP (as in generic mode). Returns the program's verdict and what the
+/// frame became.
+///
+/// # Errors
+/// What the kernel says.
+pub fn run_frame(
+    program: BorrowedFd<'_>,
+    frame: &[u8],
+    ifindex: u32,
+) -> io::Result<(u32, Vec<u8>)> {
+    /// A tunnel's headers, or an answer's, at most.
+    const GROWTH: usize = 512;
+
+    let size = u32::try_from(frame.len()).map_err(io::Error::other)?;
+    let mut out = vec![0_u8; frame.len() + GROWTH];
+    // `struct xdp_md`: data, its end, metadata, interface, queue, and interface on the way out.
+    let context = [0, size, 0, ifindex, 0, 0_u32];
+    let mut run = |with_context: bool| -> io::Result<(u32, usize)> {
+        let mut attr = TestRunAttr {
+            program_fd: raw(program),
+            data_size_in: size,
+            data_size_out: u32::try_from(out.len()).map_err(io::Error::other)?,
+            data_in: frame.as_ptr() as u64,
+            data_out: out.as_mut_ptr() as u64,
+            ..TestRunAttr::default()
+        };
+        if with_context {
+            attr.ctx_in = context.as_ptr() as u64;
+            attr.ctx_size_in = size_of_val(&context) as u32;
+        }
+        // SAFETY: the kernel reads the frame and the context and writes at most `data_size_out` bytes.
+        unsafe { bpf(BPF_PROG_TEST_RUN, &mut attr) }?;
+        Ok((attr.returned, attr.data_size_out as usize))
+    };
+    let result = match run(true) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => run(false),
+        done => done,
+    };
+    let (action, length) = result?;
+    out.truncate(length);
+    Ok((action, out))
+}
+
 /// Opens a pinned object.
 ///
 /// # Errors

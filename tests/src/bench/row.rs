@@ -15,6 +15,9 @@ use crate::rig::{Rig, now_ns};
 /// one another in their buckets.
 const NEW_FLOWS: u32 = 32_768;
 
+/// Samples of a traced series: all find room.
+const SAMPLES: u32 = 2_000;
+
 /// A row of the table.
 pub struct Row {
     pub name: String,
@@ -49,6 +52,10 @@ impl Row {
         let rig = &mut rigs[self.rig];
         set_mode(rig, self.mode);
         let length = match self.counts {
+            // As many as the ring buffer holds: who reads it on a host is another CPU.
+            Counts::PacketsIn | Counts::PacketsOut if rig.trace_every().is_some() => {
+                rig.trace_every().unwrap_or(1) * SAMPLES
+            }
             Counts::Answers => Budgeted::Reset.per_second() as u32,
             Counts::NewFlowsWithRoom(_) => NEW_FLOWS,
             _ => return self.series(rig, packets),
@@ -58,9 +65,13 @@ impl Row {
         for _ in 0..series {
             match self.counts {
                 Counts::NewFlowsWithRoom(family) => rig.clear_half_open(family),
+                Counts::PacketsIn | Counts::PacketsOut => {}
                 _ => rig.budget_since(Budgeted::Reset, Budgeted::Reset.per_second(), now_ns()),
             }
             total += self.series(rig, length)?;
+            if rig.trace_every().is_some() {
+                rig.take_records();
+            }
         }
         Ok(total / f64::from(series))
     }

@@ -9,7 +9,7 @@ use super::{
     row::{Counts, Row},
     tables::{
         BACK, CROSSED, DATAGRAMS, FEW, FRONT, Family, Flows, LARGE, MANY, ONE_WAY, PEER, RIGS,
-        ROUTED, ROUTER, SMALL,
+        ROUTED, ROUTER, SMALL, TRACED, TRACED_ALL,
     },
 };
 use crate::{
@@ -41,6 +41,9 @@ pub fn all(rigs: &[Rig]) -> Vec<Row> {
             None,
         ),
         (1, ROUTED, "route, established, 1 flow", None),
+        (1, TRACED, "traced at 1 %, established, 1 flow", None),
+        (FEW, TRACED, "traced at 1 %, established, 64k flows", None),
+        (1, TRACED_ALL, "traced whole, established, 1 flow", None),
     ] {
         for family in both {
             for from in [End::Source, End::Destination] {
@@ -53,6 +56,7 @@ pub fn all(rigs: &[Rig]) -> Vec<Row> {
         (DATAGRAMS, "UDP, new flow", None),
         (CROSSED, "between families, new flow", None),
         (ROUTED, "route, new flow", None),
+        (TRACED, "traced at 1 %, new flow, 64k flows", None),
     ] {
         rows.extend(both.map(|family| {
             let room = Counts::NewFlowsWithRoom(table_of(rig, family).vip().ip());

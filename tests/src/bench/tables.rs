@@ -12,7 +12,7 @@ use lb_common::{
 
 use crate::{
     packet::{GUE_PORT, Mac, mac},
-    rig::{Capacity, Entry, INGRESS, Rig, Table, now_ns},
+    rig::{Capacity, Entry, INGRESS, Rig, Table, now_ns, tracing},
 };
 
 /// The client's router, our two interfaces, and all backends.
@@ -174,21 +174,31 @@ pub struct Setup {
     limit: u32,
     established: u32,
     pub flows: Flows,
+    /// One packet of so many is traced; 0 for the plain program.
+    trace_every: u32,
 }
 
 /// All of them: tables of the default length with 64k flows of each kind, and larger ones with 512k.
-pub const RIGS: [Setup; 6] = [
+pub const RIGS: [Setup; 8] = [
     Setup::by_default(Flows::Translated),
     Setup {
         // As large as hold all those flows without one that finds its bucket full.
         limit: MANY + MANY / 2,
         established: MANY,
-        flows: Flows::Translated,
+        ..Setup::by_default(Flows::Translated)
     },
     Setup::by_default(Flows::Datagrams),
     Setup::by_default(Flows::Crossed),
     Setup::by_default(Flows::Routed),
     Setup::by_default(Flows::OneWay),
+    Setup {
+        trace_every: 100,
+        ..Setup::by_default(Flows::Translated)
+    },
+    Setup {
+        trace_every: 1,
+        ..Setup::by_default(Flows::Translated)
+    },
 ];
 
 impl Setup {
@@ -197,6 +207,7 @@ impl Setup {
             limit: 262_144,
             established: FEW,
             flows,
+            trace_every: 0,
         }
     }
 }
@@ -208,12 +219,18 @@ pub const DATAGRAMS: usize = 2;
 pub const CROSSED: usize = 3;
 pub const ROUTED: usize = 4;
 pub const ONE_WAY: usize = 5;
+pub const TRACED: usize = 6;
+pub const TRACED_ALL: usize = 7;
 
 /// Loads them all.
 pub fn rigs() -> Vec<Rig> {
     RIGS.map(|setup| {
         let capacity = Capacity::for_limits(setup.limit, HALF_OPEN);
-        rig(capacity, setup.established, setup.flows)
+        let load = || rig(capacity, setup.established, setup.flows);
+        match setup.trace_every {
+            0 => load(),
+            every => tracing(every, load),
+        }
     })
     .into()
 }

@@ -17,6 +17,7 @@ impl Rig {
         Self::of(Make {
             sizes,
             log_level: LOG_NOTHING,
+            trace_every: None,
             ticking: false,
         })
     }

@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    num::NonZeroU32,
     ops::{Deref, DerefMut},
     sync::{Mutex, PoisonError},
 };
@@ -25,13 +26,14 @@ use lb_common::{
     service::{PortKey, Service, Settings, VipKey},
     sources::Source,
     table::{Entries, Head},
+    trace,
 };
-use lb_userspace::datapath::program_name;
+use lb_userspace::datapath::{program_name, traced_program_name};
 
 use super::{Capacity, Clock};
 
 /// Maps that hold nothing between two packets, that no program can change, or that are aya-log's.
-const NOTHING_TO_EMPTY: [&str; 11] = [
+const NOTHING_TO_EMPTY: [&str; 14] = [
     "copies4",
     "copies6",
     "swept_key4",
@@ -42,6 +44,9 @@ const NOTHING_TO_EMPTY: [&str; 11] = [
     "fragment4",
     "fragment6",
     "excess",
+    "trace_gaps",
+    "trace_record",
+    names::TRACE_RECORDS,
     "AYA_LOGS",
 ];
 
@@ -55,6 +60,18 @@ pub(super) struct Make {
     pub(super) log_level: u8,
     /// The clock goes on by itself.
     pub(super) ticking: bool,
+    /// One packet of so many is traced, by the program's traced form.
+    pub(super) trace_every: Option<NonZeroU32>,
+}
+
+impl Make {
+    /// The name of the program that packets are sent through.
+    pub(super) fn program(&self) -> &'static str {
+        match self.trace_every {
+            None => program_name(),
+            Some(_) => traced_program_name(),
+        }
+    }
 }
 
 /// The program and its maps.
@@ -63,11 +80,12 @@ pub(super) struct Loaded {
     /// Inner maps of `rings`, by service.
     pub(super) rings: HashMap<u32, Array<MapData, RingChunk>>,
     clock: Clock,
-    make: Make,
+    pub(super) make: Make,
 }
 
 impl Loaded {
     fn new(make: Make) -> Self {
+        let trace_every = make.trace_every.map(NonZeroU32::get);
         let mut loader = EbpfLoader::new();
         make.sizes.apply(&mut loader);
         loader.override_global("AYA_LOG_LEVEL", &make.log_level, false);
@@ -76,11 +94,15 @@ impl Loaded {
         } else {
             loader.override_global(names::TICK_NS, &0_u64, true);
         }
+        if let Some(every) = &trace_every {
+            loader.override_global(names::TRACE_EVERY, every, true);
+            loader.map_max_entries(names::TRACE_RECORDS, trace::RING_BYTES);
+        }
         let mut ebpf = loader
             .load(lb_userspace::datapath::OBJECT)
             .unwrap_or_else(|error| panic!("cannot create the maps (are you root?): {error:?}"));
         let program: &mut Xdp = ebpf
-            .program_mut(program_name())
+            .program_mut(make.program())
             .expect("the object holds the program")
             .try_into()
             .expect("which is of type XDP");

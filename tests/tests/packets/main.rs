@@ -42,6 +42,7 @@ mod source_lists;
 mod sweeping;
 mod time_exceeded;
 mod too_big;
+mod traced;
 mod truncated;
 mod tunnel_sources;
 mod tunnels;

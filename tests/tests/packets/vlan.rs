@@ -169,7 +169,8 @@ fn what_holds_without_tags_holds_with_two() {
     wearing(&[PROVIDER, VLAN_4094], all);
 }
 
-fn all() {
+/// Fixtures in which each packet is one of its own.
+pub fn all() {
     established::packets_pass_both_ways_as_they_are();
     established::ipv4_options_pass_untouched();
     established::ipv6_extension_headers_pass_untouched();
