@@ -26,7 +26,7 @@ pub(crate) enum Need {
 
 /// Programs of the lab: program, Debian package, purpose. nginx is not among them: see
 /// [`has_nginx`].
-const LAB_PROGRAMS: [(&str, &str, &str); 11] = [
+const LAB_PROGRAMS: [(&str, &str, &str); 12] = [
     (
         "ip",
         "iproute2",
@@ -40,6 +40,7 @@ const LAB_PROGRAMS: [(&str, &str, &str); 11] = [
         "traceroute",
         "a client in the lab that looks for hops",
     ),
+    ("tshark", "tshark", "reads the captures that a trace writes"),
     ("strace", "strace", "counts the daemon's writes to its maps"),
     ("wrk", "wrk", "a client in the lab, under load"),
     ("iperf3", "iperf3", "long streams in the lab"),

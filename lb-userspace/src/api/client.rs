@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    marker::PhantomData,
     os::unix::net::UnixStream as StdUnixStream,
     path::{Path, PathBuf},
     thread,
@@ -9,15 +10,21 @@ use std::{
 };
 
 use http_body_util::{BodyExt as _, Full};
-use hyper::{Method, Request, StatusCode, body::Bytes, client::conn::http1};
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::{Bytes, Incoming},
+    client::conn::http1,
+};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
-use tokio::{net::UnixStream, sync::oneshot};
+use tokio::{net::UnixStream, sync::oneshot, time::timeout};
 
 use super::{ErrorBody, SOCKET};
 use crate::control::view::{
     BackendPlace, Detached, FlowFilter, Flows, Overridden, Override, Reloaded, Status, Weight,
     diff::Diff,
+    explain::{ExplainQuery, Explanation},
+    trace::{TraceFilter, TraceLine},
 };
 
 /// A little longer than the server's own limit.
@@ -73,11 +80,7 @@ impl Client {
             ("state", filter.state.clone()),
             ("limit", filter.limit.map(|limit| limit.to_string())),
         ];
-        let query: Vec<String> = parts
-            .into_iter()
-            .filter_map(|(name, value)| value.map(|value| format!("{name}={}", escape(&value))))
-            .collect();
-        self.ask(Method::GET, &format!("/v1/flows?{}", query.join("&")))
+        self.ask(Method::GET, &format!("/v1/flows?{}", written(parts)))
             .await
     }
 
@@ -122,6 +125,43 @@ impl Client {
         self.ask(Method::POST, "/v1/detach").await
     }
 
+    /// What would become of a packet.
+    ///
+    /// # Errors
+    /// When the daemon is not reachable or refuses.
+    pub async fn explain(&self, query: &ExplainQuery) -> Result<Explanation, ClientError> {
+        let parts = [
+            ("client", Some(query.client.clone())),
+            ("vip", Some(query.vip.clone())),
+            ("protocol", query.protocol.clone()),
+            ("interface", query.interface.clone()),
+            ("size", query.size.map(|size| size.to_string())),
+        ];
+        self.ask(Method::GET, &format!("/v1/explain?{}", written(parts)))
+            .await
+    }
+
+    /// What becomes of sampled packets, until the stream is dropped.
+    ///
+    /// # Errors
+    /// When the daemon is not reachable or refuses.
+    pub async fn trace(&self, filter: &TraceFilter) -> Result<Lines<TraceLine>, ClientError> {
+        let every = filter
+            .every
+            .map_or_else(String::new, |every| format!("&every={every}"));
+        let path = format!("/v1/trace?service={}{every}", escape(&filter.service));
+        let response = timeout(ANSWER_TIME, self.request(Method::GET, &path, Vec::new()));
+        let response = response.await.map_err(|_| ClientError::Slow)??;
+        if !response.status().is_success() {
+            return Err(refusal(response).await?);
+        }
+        Ok(Lines {
+            body: response.into_body(),
+            buffer: Vec::new(),
+            kind: PhantomData,
+        })
+    }
+
     async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, ClientError> {
         self.send(method, path, Vec::new()).await
     }
@@ -132,7 +172,7 @@ impl Client {
         path: &str,
         body: Vec<u8>,
     ) -> Result<T, ClientError> {
-        tokio::time::timeout(ANSWER_TIME, self.exchange(method, path, body))
+        timeout(ANSWER_TIME, self.exchange(method, path, body))
             .await
             .map_err(|_| ClientError::Slow)?
     }
@@ -160,6 +200,20 @@ impl Client {
         path: &str,
         body: Vec<u8>,
     ) -> Result<T, ClientError> {
+        let response = self.request(method, path, body).await?;
+        if !response.status().is_success() {
+            return Err(refusal(response).await?);
+        }
+        let body = response.into_body().collect().await?.to_bytes();
+        Ok(serde_json::from_slice(&body)?)
+    }
+
+    async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<Response<Incoming>, ClientError> {
         let stream = self.connect().await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
@@ -170,21 +224,58 @@ impl Client {
             .header("content-type", "application/json")
             .body(Full::new(Bytes::from(body)))
             .expect("paths and queries are escaped");
-        let response = sender.send_request(request).await?;
-        let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes();
-        if status.is_success() {
-            return Ok(serde_json::from_slice(&body)?);
-        }
-        let message = serde_json::from_slice::<ErrorBody>(&body).map_or_else(
-            |_| format!("the daemon answered {status}"),
-            |body| body.error,
-        );
-        Err(match status {
-            StatusCode::UNPROCESSABLE_ENTITY => ClientError::InvalidConfig(message),
-            _ => ClientError::Refused(message),
-        })
+        Ok(sender.send_request(request).await?)
     }
+}
+
+/// What an answer that says no says.
+async fn refusal(response: Response<Incoming>) -> Result<ClientError, ClientError> {
+    let status = response.status();
+    let body = response.into_body().collect().await?.to_bytes();
+    let message = serde_json::from_slice::<ErrorBody>(&body).map_or_else(
+        |_| format!("the daemon answered {status}"),
+        |body| body.error,
+    );
+    Ok(match status {
+        StatusCode::UNPROCESSABLE_ENTITY => ClientError::InvalidConfig(message),
+        _ => ClientError::Refused(message),
+    })
+}
+
+/// An answer of one JSON value a line, as they come.
+pub struct Lines<T> {
+    body: Incoming,
+    buffer: Vec<u8>,
+    kind: PhantomData<T>,
+}
+
+impl<T: DeserializeOwned> Lines<T> {
+    /// The next one; `None` once the daemon has ended the answer.
+    ///
+    /// # Errors
+    /// When the answer breaks off, or is not what was expected.
+    pub async fn next(&mut self) -> Result<Option<T>, ClientError> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
+                let value = serde_json::from_slice(&self.buffer[..end])?;
+                self.buffer.drain(..=end);
+                return Ok(Some(value));
+            }
+            let Some(frame) = self.body.frame().await else {
+                return Ok(None);
+            };
+            if let Ok(data) = frame?.into_data() {
+                self.buffer.extend_from_slice(&data);
+            }
+        }
+    }
+}
+
+/// A query of the parts that there are.
+fn written<const N: usize>(parts: [(&str, Option<String>); N]) -> String {
+    let there = (parts.into_iter())
+        .filter_map(|(name, value)| value.map(|value| format!("{name}={}", escape(&value))));
+    there.collect::<Vec<_>>().join("&")
 }
 
 /// Percent-encoding (RFC 3986, section 2.1) of everything but unreserved characters.

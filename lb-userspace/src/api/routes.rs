@@ -1,6 +1,6 @@
 //! The API's routes: each request becomes a question to the control loop.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     Extension, Json, Router,
@@ -10,6 +10,7 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::{MethodRouter, get, post},
 };
+use futures_util::stream;
 use nix::unistd::User;
 use serde::Deserialize;
 
@@ -18,7 +19,11 @@ use crate::{
     config::{MAX_FILE_BYTES, MAX_WEIGHT},
     control::{
         CommandError, Handle, Peer,
-        view::{BackendPlace, FlowFilter, Override, Weight},
+        view::{
+            BackendPlace, FlowFilter, Override, Weight,
+            explain::ExplainQuery,
+            trace::{TraceFilter, TraceLine},
+        },
     },
 };
 
@@ -40,6 +45,8 @@ pub struct Route {
     pub(super) large: bool,
     /// It goes through the flow tables.
     pub(super) scans: bool,
+    /// Its answer goes on until the client has enough.
+    pub(super) streams: bool,
     handler: fn() -> MethodRouter<Handle>,
 }
 
@@ -54,6 +61,7 @@ const fn route(
         body_bytes: BODY_BYTES,
         large: false,
         scans: false,
+        streams: false,
         handler,
     }
 }
@@ -74,6 +82,14 @@ pub const ROUTES: &[Route] = &[
         large: true,
         body_bytes: MAX_FILE_BYTES,
         ..route("POST", "/v1/diff", || post(diff))
+    },
+    Route {
+        scans: true,
+        ..route("GET", "/v1/explain", || get(explain))
+    },
+    Route {
+        streams: true,
+        ..route("GET", "/v1/trace", || get(trace))
     },
     route("POST", "/v1/reload", || post(reload)),
     route(
@@ -100,10 +116,22 @@ pub const ROUTES: &[Route] = &[
 ];
 
 /// What a request to this path may take.
-pub(super) fn demands(path: &str) -> (usize, bool, bool) {
-    (ROUTES.iter().find(|route| route.path == path)).map_or((BODY_BYTES, false, false), |route| {
-        (route.body_bytes, route.large, route.scans)
-    })
+pub(super) fn demands(path: &str) -> Demands {
+    let route = ROUTES.iter().find(|route| route.path == path);
+    Demands {
+        body_bytes: route.map_or(BODY_BYTES, |route| route.body_bytes),
+        large: route.is_some_and(|route| route.large),
+        scans: route.is_some_and(|route| route.scans),
+        streams: route.is_some_and(|route| route.streams),
+    }
+}
+
+/// As in [`Route`].
+pub(super) struct Demands {
+    pub(super) body_bytes: usize,
+    pub(super) large: bool,
+    pub(super) scans: bool,
+    pub(super) streams: bool,
 }
 
 pub(super) fn router(control: Handle) -> Router {
@@ -175,6 +203,32 @@ async fn flows(State(control): State<Handle>, Query(filter): Query<FlowFilter>) 
     answer(control.flows(filter)).await
 }
 
+async fn explain(State(control): State<Handle>, Query(query): Query<ExplainQuery>) -> Response {
+    answer(control.explain(query)).await
+}
+
+/// One line of JSON each, for as long as the client reads.
+async fn trace(State(control): State<Handle>, Query(filter): Query<TraceFilter>) -> Response {
+    let lines = match control.trace(filter).await {
+        Ok(lines) => lines,
+        Err(error) => {
+            let (status, words) = refused(&error);
+            return refusal(status, words);
+        }
+    };
+    let lines = stream::unfold(lines, async |mut lines| {
+        let line: TraceLine = lines.recv().await?;
+        let mut text = serde_json::to_vec(&line).ok()?;
+        text.push(b'\n');
+        Some((Ok::<_, Infallible>(text), lines))
+    });
+    (
+        [(CONTENT_TYPE, "application/x-ndjson")],
+        Body::from_stream(lines),
+    )
+        .into_response()
+}
+
 /// The name under which errors tell of a file.
 #[derive(Deserialize)]
 struct FileName {
@@ -239,15 +293,23 @@ async fn answer<T: serde::Serialize>(
     let result = tokio::time::timeout(REQUEST_TIME, question).await;
     let (status, error) = match result {
         Ok(Ok(value)) => return Json(value).into_response(),
-        Ok(Err(error @ CommandError::InvalidConfig(_))) => {
-            (StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
-        }
-        Ok(Err(error @ CommandError::NoBackend(_))) => (StatusCode::NOT_FOUND, error.to_string()),
-        Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        Ok(Err(error)) => refused(&error),
         Err(_) => (
             StatusCode::GATEWAY_TIMEOUT,
             format!("the daemon did not answer within {REQUEST_TIME:?}"),
         ),
     };
     refusal(status, error)
+}
+
+/// How an error is told.
+fn refused(error: &CommandError) -> (StatusCode, String) {
+    let status = match error {
+        CommandError::InvalidConfig(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        CommandError::NoBackend(_) => StatusCode::NOT_FOUND,
+        CommandError::Question(_) => StatusCode::BAD_REQUEST,
+        CommandError::Trace(_) => StatusCode::CONFLICT,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    (status, error.to_string())
 }

@@ -109,9 +109,15 @@ async fn attend(stream: UnixStream, seat: Seat, api: Arc<Api>) {
     // Held until the answer has been read, so that large ones do not pile up.
     let turn = Mutex::new(None);
     let io = TokioIo::new(Answered::new(stream, Arc::clone(&asked)));
+    let streams = AtomicBool::new(false);
     let (api, seat, turn, peer, asked) = (&api, &seat, &turn, &peer, &asked);
+    let streams = &streams;
     let service = service_fn(move |request: Request<Incoming>| async move {
         asked.store(true, Ordering::Relaxed);
+        streams.store(
+            routes::demands(request.uri().path()).streams,
+            Ordering::Relaxed,
+        );
         let response = respond(api, seat, turn, peer, request).await;
         let response = routes::with_json(response).await;
         seat.enter(Phase::Writing);
@@ -134,7 +140,15 @@ async fn attend(stream: UnixStream, seat: Seat, api: Arc<Api>) {
             }
         }
         () = seat.needed() => debug!("a connection to the API had to make room for another"),
-        () = sleep(CONNECTION_TIME) => debug!("a connection to the API took too long"),
+        () = overdue(streams) => debug!("a connection to the API took too long"),
+    }
+}
+
+/// Ready when a connection has had its time; one whose answer goes on has as much as it likes.
+async fn overdue(streams: &AtomicBool) {
+    sleep(CONNECTION_TIME).await;
+    if streams.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -146,8 +160,8 @@ async fn respond(
     request: Request<Incoming>,
 ) -> Response {
     let (mut parts, body) = request.into_parts();
-    let (most, large, scans) = routes::demands(parts.uri.path());
-    if large {
+    let demands = routes::demands(parts.uri.path());
+    if demands.large {
         let free = timeout(TURN_TIME, Arc::clone(&api.large).acquire_owned()).await;
         let Ok(Ok(permit)) = free else {
             let words = format!("{LARGE_AT_ONCE} large answers are on their way; ask again");
@@ -155,7 +169,7 @@ async fn respond(
         };
         *turn.lock().await = Some(permit);
     }
-    let body = match timeout(BODY_TIME, read(body, most)).await {
+    let body = match timeout(BODY_TIME, read(body, demands.body_bytes)).await {
         Ok(Ok(body)) => body,
         Ok(Err(refused)) => return refused,
         Err(_) => {
@@ -164,7 +178,7 @@ async fn respond(
         }
     };
     seat.enter(Phase::Working);
-    let _scan = match scans {
+    let _scan = match demands.scans {
         true => api.scans.acquire().await.ok(),
         false => None,
     };

@@ -5,6 +5,7 @@ mod check;
 mod completions;
 mod detach;
 mod diff;
+mod explain;
 mod flows;
 mod man;
 mod overrides;
@@ -14,6 +15,7 @@ mod run;
 mod schema;
 mod status;
 mod table;
+mod trace;
 mod wait;
 
 use std::{
@@ -69,6 +71,10 @@ enum Verb {
     Status(status::Status),
     /// Lists tracked flows.
     Flows(flows::Flows),
+    /// Shows what would become of a packet, and why.
+    Explain(explain::Explain),
+    /// Tells what becomes of a service's packets, as it happens.
+    Trace(trace::Trace),
     /// Shows what a reload would change, and what that means for connections.
     Diff(diff::Diff),
     /// Applies the edited configuration file.
@@ -178,6 +184,8 @@ impl Cli {
             Verb::Check(verb) => verb.execute(&places),
             Verb::Status(verb) => verb.execute(&places).await,
             Verb::Flows(verb) => verb.execute(&places).await,
+            Verb::Explain(verb) => verb.execute(&places).await,
+            Verb::Trace(verb) => verb.execute(&places).await,
             Verb::Diff(verb) => verb.execute(&places).await,
             Verb::Reload => reload::execute(&places).await,
             Verb::Drain(verb) => verb.execute(&places).await,

@@ -5,10 +5,17 @@ use std::fmt::{self, Display, Formatter};
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::{mpsc, oneshot};
 
+use super::trace::{Beginning, Directory};
 use super::view::{
-    BackendPlace, Detached, FlowFilter, Flows, Overridden, Override, Reloaded, Status, diff::Diff,
+    BackendPlace, Detached, FlowFilter, Flows, Overridden, Override, Reloaded, Status,
+    diff::Diff,
+    explain::{ExplainQuery, Explanation},
 };
-use crate::{config::Config, datapath::DatapathError, net::NetError};
+use crate::{
+    config::Config,
+    datapath::{DatapathError, TracedProgram},
+    net::NetError,
+};
 
 /// How others talk to the control loop.
 #[derive(Clone)]
@@ -38,6 +45,17 @@ pub(super) enum Command {
         Peer,
         oneshot::Sender<Result<Overridden, CommandError>>,
     ),
+    Explain(
+        Box<ExplainQuery>,
+        oneshot::Sender<Result<Explanation, CommandError>>,
+    ),
+    /// A trace of this service is to begin.
+    TraceBegin(String, oneshot::Sender<Result<Beginning, CommandError>>),
+    /// Its program is to be put in place.
+    TraceBy(TracedProgram, oneshot::Sender<Result<(), CommandError>>),
+    /// Whose packets are whose now.
+    Directory(oneshot::Sender<Result<Directory, CommandError>>),
+    TraceEnd,
     /// Answered as soon as the loop comes by.
     Ping(oneshot::Sender<Result<(), CommandError>>),
     Detach(Peer, oneshot::Sender<Result<Detached, CommandError>>),
@@ -79,6 +97,12 @@ pub enum CommandError {
     NoBackend(String),
     #[error("{0}; nothing changed")]
     Override(String),
+    /// A question makes no sense.
+    #[error("{0}")]
+    Question(String),
+    /// A trace cannot be taken.
+    #[error("{0}")]
+    Trace(String),
     #[error(transparent)]
     Datapath(#[from] DatapathError),
     #[error(transparent)]

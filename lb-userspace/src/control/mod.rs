@@ -6,9 +6,11 @@ mod arrivals;
 mod decisions;
 mod diff;
 mod events;
+mod explain;
 mod file;
 mod handle;
 mod overrides;
+mod packet;
 mod panics;
 mod probes;
 mod reload;
@@ -17,6 +19,7 @@ mod start;
 mod status;
 mod sweeper;
 mod targets;
+mod trace;
 mod unused;
 pub mod view;
 mod ways;
@@ -114,6 +117,8 @@ pub struct Control {
     file: Option<FileWatch>,
     /// How often the tables were checked.
     looks: usize,
+    /// Somebody is, or is about to.
+    tracing: bool,
     /// New sockets for metrics, as the configuration changes; `None` for none.
     metrics: mpsc::Sender<Option<TcpListener>>,
 
@@ -198,6 +203,15 @@ impl Control {
                 self.announce().await;
                 let _ = reply.send(overridden);
             }
+            Some(Command::Explain(query, reply)) => self.answer_explain(&query, reply).await,
+            Some(Command::TraceBegin(service, reply)) => {
+                let _ = reply.send(self.begin_trace(&service));
+            }
+            Some(Command::TraceBy(program, reply)) => {
+                let _ = reply.send(block_in_place(|| self.trace_by(program)));
+            }
+            Some(Command::Directory(reply)) => drop(reply.send(Ok(self.directory()))),
+            Some(Command::TraceEnd) => block_in_place(|| self.end_trace()),
             Some(Command::Ping(reply)) => drop(reply.send(Ok(()))),
             Some(Command::Detach(by, reply)) => {
                 info!("detaching (by {by})");
@@ -251,6 +265,7 @@ impl Control {
     }
 
     async fn stop(&mut self) -> Ended {
+        block_in_place(|| self.end_trace());
         if self.config.on_exit == crate::config::OnExit::Detach {
             match self.detach().await {
                 Ok(detached) => {

@@ -177,6 +177,7 @@ impl Control {
             unused: Unused::default(),
             file: None,
             looks: 0,
+            tracing: false,
             metrics,
             commands,
             health_events,

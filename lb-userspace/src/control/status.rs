@@ -293,7 +293,7 @@ fn is_opening(flow: &FlowRecord) -> bool {
 }
 
 /// What a flow's state is called.
-fn state_name(flow: &FlowRecord) -> &'static str {
+pub(super) fn state_name(flow: &FlowRecord) -> &'static str {
     match flow.state {
         state::ANSWERED if flow.protocol == PROTOCOL_UDP => "answered",
         state => state::name(state),

@@ -2,6 +2,8 @@
 //! are added, never renamed.
 
 pub mod diff;
+pub mod explain;
+pub mod trace;
 
 use std::{
     fmt::{self, Display, Formatter},

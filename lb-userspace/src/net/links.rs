@@ -1,5 +1,7 @@
 //! The interfaces of this host.
 
+use std::net::IpAddr;
+
 use rtnetlink::packet_route::link::{
     InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp, XdpAttached,
 };
@@ -42,6 +44,15 @@ pub enum Xdp {
 /// When the kernel does not answer.
 pub async fn links() -> Result<Vec<Link>, NetError> {
     Requests::open()?.links().await
+}
+
+/// The index of the interface by which packets to an address leave; the inner `Err` says why there is none.
+///
+/// # Errors
+/// When the kernel does not answer.
+pub async fn interface_toward(address: IpAddr) -> Result<Result<u32, String>, NetError> {
+    let route = Requests::open()?.route(address).await?;
+    Ok(route.map(|route| route.ifindex))
 }
 
 /// The interface of that name.

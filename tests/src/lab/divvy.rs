@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
-    process::{ExitStatus, Output},
+    process::{Command, ExitStatus, Output, Stdio},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -144,6 +144,18 @@ impl Divvy {
         all.extend(places.iter().map(String::as_str));
         all.extend(words);
         self.host.run(&all)
+    }
+
+    /// Starts the command line, with its output thrown away. It is killed when the handle is dropped.
+    #[must_use]
+    pub fn spawn(&self, words: &[&str]) -> Process {
+        let mut command = Command::new(self.version().binary());
+        command.args(self.places()).args(words);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        self.host.spawn(command)
     }
 
     /// What the command line prints. Panics, with what it said, unless it succeeds.

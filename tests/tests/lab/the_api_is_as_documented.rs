@@ -1,7 +1,7 @@
 //! `docs/openapi.yaml` and the server agree: each has what the other has, and what is answered is as it is
 //! described, with no field more or less.
 
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::{collections::BTreeSet, fs, path::PathBuf, thread, time::Duration};
 
 use lb_tests::lab::{Answer, Divvy, IdleConnections, Lab, URL4};
 use lb_userspace::api::routes::ROUTES;
@@ -145,6 +145,24 @@ fn and_every_answer_is_as_described() {
         check("GET", "/v1/flows", &format!("/v1/flows?{query}"), "", 400);
     }
 
+    let question = "client=198.51.100.7&vip=web";
+    for query in [question, "client=198.51.100.7:5&vip=192.0.2.1:80&size=500"] {
+        let path = format!("/v1/explain?{query}");
+        check("GET", "/v1/explain", &path, "", 200);
+    }
+    for query in ["", "client=1&vip=web", &format!("{question}&size=x")] {
+        let path = format!("/v1/explain?{query}");
+        check("GET", "/v1/explain", &path, "", 400);
+    }
+    for (query, status) in [
+        ("service=nobody", 404),
+        ("", 400),
+        ("service=web&every=0", 400),
+    ] {
+        let path = format!("/v1/trace?{query}");
+        check("GET", "/v1/trace", &path, "", status);
+    }
+
     let next = lab
         .config()
         .without("web-1")
@@ -172,6 +190,50 @@ fn and_every_answer_is_as_described() {
     assert!(status["config"]["last_error"].is_string());
     check("POST", "/v1/detach", "/v1/detach", "", 200);
     assert_eq!(asked, described(&document), "something was not asked");
+}
+
+#[test]
+fn and_so_is_each_line_of_a_trace() {
+    let mut schema = json!({ "$ref": "#/components/schemas/TraceLine" });
+    schema["components"] = description()["components"].clone();
+    let validator = jsonschema::draft202012::new(&schema).expect("a schema");
+    let lab = Lab::routed("trace_lines").backends(1).start();
+    let divvy = lab.divvy(&lab.config().probed_directly());
+    divvy.wait_for_all_up();
+    let socket = divvy.run_dir().join("divvy.sock").display().to_string();
+    let url = "http://divvy/v1/trace?service=web";
+    let words = [
+        "curl",
+        "-sN",
+        "--max-time",
+        "8",
+        "--unix-socket",
+        &socket,
+        url,
+    ];
+    let answer = thread::scope(|scope| {
+        let curl = scope.spawn(|| lab.balancer().run(&words));
+        lb_tests::lab::wait_until("the trace is on", Duration::from_secs(30), || {
+            divvy.log().contains("tracing:")
+        });
+        lab.client().get(URL4).expect("it is served");
+        curl.join().expect("it ends by its time")
+    });
+    let text = String::from_utf8(answer.stdout).expect("it is text");
+    let mut kinds = BTreeSet::new();
+    for line in text.lines() {
+        let line: Value = serde_json::from_str(line).expect("each is JSON");
+        let problems: Vec<_> = validator
+            .iter_errors(&line)
+            .map(|e| e.to_string())
+            .collect();
+        assert!(problems.is_empty(), "{problems:#?}\n{line:#}");
+        kinds.extend(line.as_object().expect("an object").keys().cloned());
+    }
+    assert_eq!(
+        kinds,
+        BTreeSet::from(["decision".to_owned(), "progress".to_owned()])
+    );
 }
 
 #[test]
@@ -211,13 +273,9 @@ fn who_asked_for_a_change_is_logged() {
         assert!(line.contains("(by uid 0 (root), pid "), "{line}");
     }
     divvy.signal(nix::sys::signal::Signal::SIGHUP);
-    lb_tests::lab::wait_until(
-        "a signal is logged",
-        std::time::Duration::from_secs(10),
-        || {
-            divvy
-                .log()
-                .contains("reloaded: nothing changed (by signal)")
-        },
-    );
+    lb_tests::lab::wait_until("a signal is logged", Duration::from_secs(10), || {
+        divvy
+            .log()
+            .contains("reloaded: nothing changed (by signal)")
+    });
 }
