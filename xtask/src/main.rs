@@ -8,6 +8,7 @@
 mod bench;
 mod cargo;
 mod demo;
+mod docs;
 mod fuzz;
 mod kernel;
 mod setup;
@@ -46,6 +47,8 @@ enum Verb {
     },
     /// Show real clients being balanced over real servers, with figures. Needs root.
     Demo,
+    /// Write the pages anew that are made from the code, such as docs/config.md.
+    Docs,
     /// Measure: `bench packet` prints nanoseconds a packet, `bench ring` the time to fill a ring, `bench health` what
     /// 10,000 backends' health checks cost.
     /// Needs root.
@@ -86,6 +89,7 @@ fn run(verb: Verb) -> Result<()> {
         } => kernel::test(kernel, cpus, filter.as_deref()),
         Verb::Test { filter, .. } => test::run(filter.as_deref()),
         Verb::Demo => demo::run(),
+        Verb::Docs => docs::run(),
         Verb::Bench { words } => bench::run(&words),
         Verb::Fuzz { words } => fuzz::run(&words),
     }

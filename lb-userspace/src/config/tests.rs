@@ -3,6 +3,7 @@
 mod affinity;
 mod arbitrary;
 mod lists;
+mod page;
 mod reading;
 mod schema;
 mod tls;
