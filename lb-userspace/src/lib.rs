@@ -1,6 +1,6 @@
 //! The binary `divvy`, as a library.
 //!
-//! Floors, from the top: `cli`, `api` and `metrics`, `control`, `datapath`, `tables`, then
+//! Floors, from the top: `cli`, `web`, `api` and `metrics`, `control`, `datapath`, `tables`, then
 //! `config`, `health` and `net`, which do not know each other. A room uses those below it and none
 //! above.
 
@@ -13,3 +13,4 @@ pub mod health;
 pub mod metrics;
 pub mod net;
 pub mod tables;
+pub mod web;

@@ -18,6 +18,7 @@
 mod api;
 mod backend;
 mod body;
+mod browser;
 mod cleanup;
 mod config;
 mod datagrams;
@@ -34,6 +35,7 @@ mod load;
 mod namespace;
 mod plan;
 mod process;
+mod prometheus;
 mod refusal;
 mod report;
 mod tls;
@@ -52,7 +54,8 @@ pub use self::{
     api::Answer,
     backend::Backend,
     body::{Digest, ten_megabytes},
-    config::Config,
+    browser::{Browser, Theme},
+    config::{Config, many_services},
     datagrams::DatagramEcho,
     divvy::{Divvy, METRICS, Version, WITHOUT_RIGHTS},
     dns::{Answers, DNS_PORT, Dns, IN_FLIGHT, Questions},
@@ -65,6 +68,7 @@ pub use self::{
     load::Load,
     plan::{FLOOD4, FLOOD6, NARROW_MTU, Shape, URL4, URL6, VIP4, VIP6},
     process::Process,
+    prometheus::{Prometheus, promtool},
     refusal::{Refusal, bpf},
     report::{Report, Request},
     tls::{Authority, Certificate, TlsServer},

@@ -24,9 +24,31 @@ pub(crate) enum Need {
     Lab,
 }
 
-/// Programs of the lab: program, Debian package, purpose. nginx is not among them: see
-/// [`has_nginx`].
-const LAB_PROGRAMS: [(&str, &str, &str); 12] = [
+/// A server of the lab: the host's, or else one unpacked into `.tools`. Installed as a package it would run on the host,
+/// now and at every boot.
+struct Server {
+    /// Debian's package, and the program.
+    package: &'static str,
+    /// Where the program lies in it.
+    program: &'static str,
+    purpose: &'static str,
+}
+
+const SERVERS: [Server; 2] = [
+    Server {
+        package: "nginx",
+        program: "usr/sbin/nginx",
+        purpose: "the servers of the lab",
+    },
+    Server {
+        package: "prometheus",
+        program: "usr/bin/prometheus",
+        purpose: "scrapes the daemon in the lab, and judges metrics and alarms",
+    },
+];
+
+/// Programs of the lab: program, Debian package, purpose. [`SERVERS`] are not among them.
+const LAB_PROGRAMS: [(&str, &str, &str); 14] = [
     (
         "ip",
         "iproute2",
@@ -41,6 +63,12 @@ const LAB_PROGRAMS: [(&str, &str, &str); 12] = [
         "a client in the lab that looks for hops",
     ),
     ("tshark", "tshark", "reads the captures that a trace writes"),
+    ("chromium", "chromium", "looks at the status page"),
+    (
+        "chromedriver",
+        "chromium-driver",
+        "has tests look through chromium",
+    ),
     ("strace", "strace", "counts the daemon's writes to its maps"),
     ("wrk", "wrk", "a client in the lab, under load"),
     ("iperf3", "iperf3", "long streams in the lab"),
@@ -76,10 +104,12 @@ pub(crate) fn ensure(need: Need) -> Result<()> {
                 .map(|&(_, name, purpose)| Package { name, purpose }),
         );
     }
-    let nginx_missing = need == Need::Lab && !has_nginx();
-    if (!packages.is_empty() || nginx_missing) && !debian::is_here() {
+    let servers: Vec<&Server> = (SERVERS.iter())
+        .filter(|server| need == Need::Lab && !server.is_there())
+        .collect();
+    if (!packages.is_empty() || !servers.is_empty()) && !debian::is_here() {
         toolchain?;
-        bail!("{}", elsewhere(&packages, nginx_missing));
+        bail!("{}", elsewhere(&packages, &servers));
     }
 
     debian::install(&packages).with_context(|| match toolchain {
@@ -89,9 +119,12 @@ pub(crate) fn ensure(need: Need) -> Result<()> {
         }
         Ok(_) => "a tool is missing",
     })?;
-    if nginx_missing {
-        println!("unpacking nginx into .tools: the servers of the lab");
-        debian::unpack(&["nginx"], &nginx_folder())?;
+    for server in servers {
+        println!(
+            "unpacking {} into .tools: {}",
+            server.package, server.purpose
+        );
+        debian::unpack(&[server.package], &server.folder())?;
     }
     if toolchain.is_err() {
         Toolchain::find().context(
@@ -105,20 +138,21 @@ pub(crate) fn ensure(need: Need) -> Result<()> {
     Ok(())
 }
 
-/// The lab's nginx is the host's, or else one unpacked here: installed as a package it would
-/// start a web server on the host, now and at every boot.
-fn has_nginx() -> bool {
-    cargo::finds("nginx") || nginx_folder().join("usr/sbin/nginx").is_file()
-}
+impl Server {
+    fn is_there(&self) -> bool {
+        cargo::finds(self.package) || self.folder().join(self.program).is_file()
+    }
 
-fn nginx_folder() -> PathBuf {
-    workspace_root().join(".tools/nginx")
+    fn folder(&self) -> PathBuf {
+        workspace_root().join(".tools").join(self.package)
+    }
 }
 
 /// What to do on a host without apt-get.
-fn elsewhere(packages: &[Package], nginx_missing: bool) -> String {
+fn elsewhere(packages: &[Package], servers: &[&Server]) -> String {
     let names = packages.iter().map(|package| package.name);
-    let names: Vec<&str> = names.chain(nginx_missing.then_some("nginx")).collect();
+    let servers = servers.iter().map(|server| server.package);
+    let names: Vec<&str> = names.chain(servers).collect();
     format!(
         "missing: {}. On Debian 12 this command installs them; here, please install them yourself",
         names.join(", ")

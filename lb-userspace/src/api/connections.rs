@@ -12,13 +12,13 @@ use std::{
 use tokio::{sync::Notify, time::sleep};
 
 /// Most connections at a time.
-pub(super) const MOST: usize = 128;
+pub(crate) const MOST: usize = 128;
 /// Within it a request that was sent right after the connection is read, on a busy host too.
 const MOMENT: Duration = Duration::from_millis(200);
 
 /// What a connection is doing, from the one that can best be spared on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Phase {
+pub(crate) enum Phase {
     /// It has not asked for anything yet, or not all of it has come.
     Waiting,
     /// Its answer is on the way, as fast as it reads.
@@ -28,7 +28,7 @@ pub(super) enum Phase {
 }
 
 #[derive(Default)]
-pub(super) struct Connections {
+pub(crate) struct Connections {
     seats: Mutex<Seats>,
     freed: Notify,
 }
@@ -46,7 +46,7 @@ struct Taken {
 }
 
 /// The seat of one connection; free once it is dropped.
-pub(super) struct Seat {
+pub(crate) struct Seat {
     number: u64,
     all: Arc<Connections>,
     leave: Arc<Notify>,
@@ -54,7 +54,7 @@ pub(super) struct Seat {
 
 impl Connections {
     /// A seat for one more. Waits only while all are at work, or have just come.
-    pub(super) async fn admit(self: &Arc<Self>) -> Seat {
+    pub(crate) async fn admit(self: &Arc<Self>) -> Seat {
         loop {
             let freed = self.freed.notified();
             match self.seat() {
@@ -105,7 +105,7 @@ impl Connections {
     }
 
     /// Has all leave that have not asked for anything, and waits until the others have their answers.
-    pub(super) async fn close(&self) {
+    pub(crate) async fn close(&self) {
         loop {
             let freed = self.freed.notified();
             {
@@ -133,7 +133,7 @@ impl Connections {
 
 impl Seat {
     /// It does something else from now on.
-    pub(super) fn enter(&self, phase: Phase) {
+    pub(crate) fn enter(&self, phase: Phase) {
         let mut seats = self.all.lock();
         if let Some(taken) = seats.taken.get_mut(&self.number) {
             (taken.phase, taken.since) = (phase, Instant::now());
@@ -141,7 +141,7 @@ impl Seat {
     }
 
     /// Ready when the seat is needed for somebody else.
-    pub(super) async fn needed(&self) {
+    pub(crate) async fn needed(&self) {
         self.leave.notified().await;
     }
 }

@@ -1,7 +1,7 @@
 //! HTTP with JSON on a unix socket: the daemon serves it, the command line is its client.
 
 pub mod client;
-mod connections;
+pub(crate) mod connections;
 mod refused;
 pub mod routes;
 pub mod server;

@@ -20,7 +20,7 @@ use crate::{
     api::server,
     config::{self, Config},
     control::{Control, Ended, Handle, MetricsSockets, Options},
-    metrics,
+    web,
 };
 
 /// Longest that the end waits for answers under way.
@@ -55,7 +55,7 @@ impl Run {
             }
         };
         let (control, handle, metrics_sockets) = started;
-        tokio::spawn(metrics::serve(metrics_sockets, handle.clone()));
+        tokio::spawn(web::serve(metrics_sockets, handle.clone()));
         let (stop, stopped) = oneshot::channel::<()>();
         let api = server::serve(listener, handle.clone(), async {
             // Ready when `stop` is dropped.

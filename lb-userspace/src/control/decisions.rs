@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use prometheus_client::metrics::histogram::Histogram;
+use prometheus::{Histogram, HistogramOpts};
 
 use super::Handle;
 
@@ -17,9 +17,12 @@ pub(super) struct Decisions {
 
 impl Default for Decisions {
     fn default() -> Self {
+        let options =
+            HistogramOpts::new("decisions", "Decisions").buckets(BUCKETS_SECONDS.to_vec());
         Self {
             under_way: Vec::new(),
-            took_seconds: Histogram::new(BUCKETS_SECONDS),
+            took_seconds: Histogram::with_opts(options)
+                .expect("name, help and buckets are constants, and in order"),
         }
     }
 }

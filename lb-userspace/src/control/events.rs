@@ -4,7 +4,7 @@ use std::{collections::HashMap, net::SocketAddr};
 
 use tracing::{debug, info, warn};
 
-use super::{Control, Probed, status::mac_text};
+use super::{Control, Probed, status::mac_text, view::observed::ChangeKind};
 use crate::{
     config::Config,
     health,
@@ -27,10 +27,13 @@ impl Control {
             self.arrivals.decided(event.id, transition);
             let state = if event.up { "up" } else { "down" };
             let reason = &transition.reason;
+            let words = format!("{name} is {state}: {reason}");
             if event.up {
-                info!("{name} is {state}: {reason}");
+                info!("{words}");
+                self.changes.note(ChangeKind::Up, words);
             } else {
-                warn!("{name} is {state}: {reason}");
+                warn!("{words}");
+                self.changes.note(ChangeKind::Down, words);
             }
         }
         if event.stale_neighbour {
@@ -58,18 +61,26 @@ impl Control {
                         let gone = self.unreachable.remove(&address);
                         let before = self.next_hops.insert(address, next_hop);
                         if gone.is_some() {
-                            info!("backend address {address} has a next hop again");
+                            let words = format!("backend address {address} has a next hop again");
+                            info!("{words}");
+                            self.changes.note(ChangeKind::Network, words);
                         }
                         let interface = self.interfaces.get(&next_hop.ifindex);
                         let name = interface.map_or("another", |interface| &interface.name);
                         if let Some(before) = before
                             && let Some(words) = moved(&before, &next_hop, name)
                         {
-                            info!("packets to backend address {address} go {words} from now on");
+                            let words = format!(
+                                "packets to backend address {address} go {words} from now on"
+                            );
+                            info!("{words}");
+                            self.changes.note(ChangeKind::Network, words);
                         }
                     }
                     Err(why) => {
-                        warn!("no next hop for backend address {address}: {why}");
+                        let words = format!("no next hop for backend address {address}: {why}");
+                        warn!("{words}");
+                        self.changes.note(ChangeKind::Network, words);
                         self.next_hops.remove(&address);
                         self.unreachable.insert(address, why);
                     }

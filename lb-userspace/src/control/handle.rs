@@ -2,14 +2,14 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use prometheus_client::metrics::histogram::Histogram;
+use prometheus::Histogram;
 use tokio::sync::{mpsc, oneshot};
 
 use super::trace::{Beginning, Directory};
 use super::view::{
-    BackendPlace, Detached, FlowFilter, Flows, Overridden, Override, Reloaded, Status,
-    diff::Diff,
+    BackendPlace, Detached, FlowFilter, Flows, Overridden, Override, Reloaded, diff::Diff,
     explain::{ExplainQuery, Explanation},
+    observed::Observed,
 };
 use crate::{
     config::Config,
@@ -26,7 +26,8 @@ pub struct Handle {
 
 /// A question to the control loop, with where its answer goes.
 pub(super) enum Command {
-    Status(oneshot::Sender<Result<Status, CommandError>>),
+    /// All that there is to see.
+    Observe(oneshot::Sender<Result<Box<Observed>, CommandError>>),
     Flows(FlowFilter, oneshot::Sender<Result<Flows, CommandError>>),
     /// A configuration, and the name of its file.
     Diff(
@@ -112,12 +113,6 @@ pub enum CommandError {
 }
 
 impl Handle {
-    /// # Errors
-    /// When counters cannot be read, or the daemon is stopping.
-    pub async fn status(&self) -> Result<Status, CommandError> {
-        self.ask(Command::Status).await
-    }
-
     /// # Errors
     /// When the flow tables cannot be read, or the daemon is stopping.
     pub async fn flows(&self, filter: FlowFilter) -> Result<Flows, CommandError> {

@@ -3,12 +3,14 @@
 
 mod announce;
 mod arrivals;
+mod changes;
 mod decisions;
 mod diff;
 mod events;
 mod explain;
 mod file;
 mod handle;
+mod observe;
 mod overrides;
 mod packet;
 mod panics;
@@ -34,16 +36,11 @@ use std::{
 use tokio::{sync::mpsc, task::block_in_place, time::sleep_until};
 use tracing::{debug, error, info};
 
+pub(crate) use self::status::rfc3339;
 use self::{
-    announce::Announced,
-    arrivals::Arrivals,
-    decisions::Decisions,
-    file::FileWatch,
-    handle::Command,
-    overrides::Kept,
-    panics::Panics,
-    unused::Unused,
-    view::{Detached, Reloaded},
+    announce::Announced, arrivals::Arrivals, changes::Changes, decisions::Decisions,
+    file::FileWatch, handle::Command, overrides::Kept, panics::Panics, unused::Unused,
+    view::Detached,
 };
 pub use self::{
     handle::{CommandError, Handle, Peer},
@@ -51,8 +48,8 @@ pub use self::{
 };
 use crate::{
     config::Config,
-    datapath::{Datapath, DatapathError, FlowTables, Report},
-    health::{self, Checker},
+    datapath::{Counters, Datapath, DatapathError, FlowTables, Report},
+    health::{self, Checker, Tally},
     net::{self, NextHop, Watcher},
     tables::{self, Health, Inputs, RingCache, TableError, Tables, diff::difference, ids::Ids},
 };
@@ -85,16 +82,20 @@ pub struct Control {
     places: HashMap<u64, (usize, usize)>,
     config_loaded: SystemTime,
     last_error: Option<String>,
+    changes: Changes,
     started: SystemTime,
 
     datapath: Datapath,
     flow_tables: Arc<FlowTables>,
+    counters: Arc<Counters>,
     applied: Tables,
     ids: Ids,
     rings: RingCache,
 
     checker: Checker,
     probed: HashMap<u64, Probed>,
+    /// What came of probes, by service.
+    tallies: HashMap<String, Tally>,
     overrides: Kept,
     arrivals: Arrivals,
     /// When the tables change next by the passing of time alone.
@@ -189,7 +190,7 @@ impl Control {
     async fn carry_out(&mut self, command: Option<Command>) -> Option<Ended> {
         // A reply that nobody waits for any more is dropped.
         match command {
-            Some(Command::Status(reply)) => self.answer_status(reply),
+            Some(Command::Observe(reply)) => self.answer_observe(reply),
             Some(Command::Flows(filter, reply)) => self.answer_flows(filter, reply),
             Some(Command::Diff(config, name, reply)) => {
                 self.answer_diff(*config, &name, reply).await;
@@ -223,17 +224,6 @@ impl Control {
             Some(Command::Stop) | None => return Some(self.stop().await),
         }
         None
-    }
-
-    async fn reload_by(&mut self, by: &str) -> Result<Reloaded, CommandError> {
-        let result = self.reload().await;
-        self.last_error = result.as_ref().err().map(ToString::to_string);
-        match &result {
-            Ok(reloaded) => info!("{} (by {by})", reloaded.summary),
-            Err(error) => error!("reload failed (by {by}): {error}"),
-        }
-        self.watch_file();
-        result
     }
 
     /// Looks after the file, or no longer, as the configuration says.

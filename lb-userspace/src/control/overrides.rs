@@ -17,7 +17,7 @@ use super::{
     Command, CommandError, Control, Handle,
     handle::Peer,
     status::rfc3339,
-    view::{BackendPlace, Overridden, Override},
+    view::{BackendPlace, Overridden, Override, observed::ChangeKind},
 };
 use crate::{
     config::{Backend, Service},
@@ -86,7 +86,9 @@ impl Control {
             _ => self.nobody_left(&service, &backend),
         };
         let overridden = self.told(format!("{place} {words}"), warning);
-        info!("{} (by {by})", overridden.summary);
+        let words = format!("{} (by {by})", overridden.summary);
+        info!("{words}");
+        self.changes.note(ChangeKind::Operator, words);
         Ok(overridden)
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tracing::{info, warn};
 
-use super::Control;
+use super::{Control, view::observed::ChangeKind};
 use crate::{
     config::{Backend, Service},
     tables::{Family, Inputs, Panic},
@@ -30,12 +30,18 @@ impl Control {
         for (place, panic) in &now {
             if !self.panics.contains_key(place) {
                 let (place, words) = (self.described(place), words(*panic));
-                warn!("{place}: {words}, below its panic_threshold: all are used, down or not");
+                let words = format!(
+                    "{place}: {words}, below its panic_threshold: all are used, down or not"
+                );
+                warn!("{words}");
+                self.changes.note(ChangeKind::Down, words);
             }
         }
         for place in self.panics.keys().filter(|place| !now.contains_key(place)) {
             let place = self.described(place);
-            info!("{place}: enough backends are up again; only those are used");
+            let words = format!("{place}: enough backends are up again; only those are used");
+            info!("{words}");
+            self.changes.note(ChangeKind::Up, words);
         }
         self.panics = now;
     }

@@ -1,7 +1,11 @@
 //! From the configuration to what the health checker and the neighbour watcher look after, and to
 //! the sweeper's timers.
 
-use std::{collections::HashSet, net::SocketAddr, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
+    time::Duration,
+};
 
 use lb_common::backend::state;
 
@@ -30,6 +34,12 @@ impl Control {
     /// backends are not probed.
     pub(super) fn look_after(&mut self) {
         let mut known = HashSet::new();
+        let mut tallies = HashMap::new();
+        for service in &self.config.services {
+            let tally = self.tallies.remove(&service.name).unwrap_or_default();
+            tallies.insert(service.name.clone(), tally);
+        }
+        self.tallies = tallies;
         let wanted: Vec<Wanted> = (self.config.services.iter())
             .flat_map(|service| {
                 let kind = kind(service);
@@ -63,6 +73,7 @@ impl Control {
                         Some(Health { up: false, since }) => Initial::Down { since },
                         None => Initial::Unknown,
                     },
+                    tally: self.tallies[&service.name].clone(),
                 })
             })
             .collect();

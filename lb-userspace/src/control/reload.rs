@@ -7,14 +7,39 @@ use std::{
 };
 
 use tokio::task::block_in_place;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
-use super::{CommandError, Control, start, view::Reloaded};
+use super::{
+    CommandError, Control, start,
+    view::{Reloaded, observed::ChangeKind},
+};
 use crate::config::{self, Backend, Config, Service};
 
 impl Control {
+    /// Applies the file; what came of it is logged.
+    pub(super) async fn reload_by(&mut self, by: &str) -> Result<Reloaded, CommandError> {
+        let result = self.reload().await;
+        self.last_error = result.as_ref().err().map(ToString::to_string);
+        match &result {
+            Ok(reloaded) => {
+                let words = format!("{} (by {by})", reloaded.summary);
+                info!("{words}");
+                self.changes.reloads_succeeded += 1;
+                self.changes.note(ChangeKind::Reload, words);
+            }
+            Err(error) => {
+                let words = format!("reload failed (by {by}): {error}");
+                error!("{words}");
+                self.changes.reloads_failed += 1;
+                self.changes.note(ChangeKind::Refused, words);
+            }
+        }
+        self.watch_file();
+        result
+    }
+
     /// Reads the file and applies what differs.
-    pub(super) async fn reload(&mut self) -> Result<Reloaded, CommandError> {
+    async fn reload(&mut self) -> Result<Reloaded, CommandError> {
         let config = config::load(self.options.config_path())
             .map_err(|error| CommandError::InvalidConfig(error.to_string()))?;
         let links = start::links(&config, self.options.config_path())
@@ -78,7 +103,11 @@ impl Control {
             Ok((links, missing)) => {
                 for index in missing {
                     let name = &self.config.interfaces[index];
-                    warn!("interface {name} is gone; the program is attached once it is back");
+                    let words = format!(
+                        "interface {name} is gone; the program is attached once it is back"
+                    );
+                    warn!("{words}");
+                    self.changes.note(ChangeKind::Network, words);
                 }
                 links
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::task::block_in_place;
 use tracing::{error, warn};
 
-use super::Control;
+use super::{Control, view::observed::ChangeKind};
 use crate::tables::diff::difference;
 
 /// Between two looks.
@@ -25,7 +25,9 @@ impl Control {
             return;
         }
         for (interface, why) in &lost {
-            warn!("{interface}: {why}; attaching the program again");
+            let words = format!("{interface}: {why}; attaching the program again");
+            warn!("{words}");
+            self.changes.note(ChangeKind::Repair, words);
         }
         self.attach_again().await;
     }
@@ -50,10 +52,12 @@ impl Control {
         if changes.is_empty() {
             return Ok(());
         }
-        warn!(
+        let words = format!(
             "someone else changed the tables: {}; putting them right",
             changes.in_words()
         );
+        warn!("{words}");
+        self.changes.note(ChangeKind::Repair, words);
         self.datapath.write(&changes)
     }
 }

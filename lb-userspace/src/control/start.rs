@@ -16,12 +16,14 @@ use super::{
     COMMAND_QUEUE, Control, Handle,
     announce::Announced,
     arrivals::Arrivals,
+    changes::Changes,
     decisions::Decisions,
     events,
     overrides::{Kept, StateError, StateFile},
     panics::Panics,
     sweeper,
     unused::Unused,
+    view::observed::ChangeKind,
 };
 use crate::{
     config::{Config, XdpMode},
@@ -140,6 +142,7 @@ impl Control {
             block_in_place(|| Datapath::open(&options.run_dir, capacity, options.trace))?;
         let applied = block_in_place(|| datapath.read())?;
         let flow_tables = Arc::new(datapath.flow_tables()?);
+        let counters = Arc::new(datapath.counters()?);
         let flow_sweeper = datapath.sweeper()?;
 
         let (commands_in, commands) = mpsc::channel(COMMAND_QUEUE);
@@ -154,14 +157,17 @@ impl Control {
             config,
             config_loaded: now,
             last_error: None,
+            changes: Changes::default(),
             started: now,
             ids: Ids::adopt(&applied),
             datapath,
             flow_tables,
+            counters,
             applied,
             rings: RingCache::default(),
             checker: Checker::new(health_in),
             probed: HashMap::new(),
+            tallies: HashMap::new(),
             overrides: Kept::new(state),
             arrivals: Arrivals::default(),
             due: None,
@@ -269,7 +275,9 @@ impl Control {
                 continue;
             }
             let mode = (self.datapath).attach(&link.name, link.ifindex, modes, present)?;
-            info!("XDP on {}: {} mode", link.name, mode.name());
+            let words = format!("XDP on {}: {} mode", link.name, mode.name());
+            info!("{words}");
+            self.changes.note(ChangeKind::Network, words);
             anew.push(&link.name);
         }
         // Only now: an interface that cannot be had leaves the others' settings as they were.

@@ -1,5 +1,5 @@
-//! Answering questions: what is known at once, and counts from the flow tables by a thread of
-//! their own, so that the loop goes on.
+//! Answering questions: what the loop knows of services and backends, and which flows there are, by a thread of
+//! their own, so that the loop goes on. What is counted comes to it in `observe.rs`.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -10,9 +10,8 @@ use std::{
 
 use lb_common::{
     LAYOUT_VERSION, PROTOCOL_UDP,
-    backend::{self, BackendStats, flows},
+    backend::{self, flows},
     flow::state,
-    reason::Kind,
 };
 use tokio::sync::oneshot;
 
@@ -20,7 +19,7 @@ use super::{
     CommandError, Control, overrides, sweeper,
     view::{
         BackendStatus, ConfigStatus, FlowFilter, FlowStatus, FlowTotals, Flows, InterfaceStatus,
-        ReasonCount, ServiceStatus, Status,
+        ServiceStatus, Status,
     },
 };
 use crate::{
@@ -31,7 +30,7 @@ use crate::{
 };
 
 /// Where a status tells of a backend index: the service's place and the backend's in it.
-type Places = HashMap<u32, (usize, usize)>;
+pub(super) type Places = HashMap<u32, (usize, usize)>;
 
 /// A backend, as people know it.
 #[derive(Clone)]
@@ -53,33 +52,6 @@ impl Named {
 }
 
 impl Control {
-    pub(super) fn answer_status(&self, reply: oneshot::Sender<Result<Status, CommandError>>) {
-        let (mut status, places) = match self.status() {
-            Ok(status) => status,
-            Err(error) => {
-                let _ = reply.send(Err(error));
-                return;
-            }
-        };
-        let tables = Arc::clone(&self.flow_tables);
-        tokio::task::spawn_blocking(move || {
-            let counted = tables.for_each(|flow| {
-                if flow.confirmed {
-                    status.flows.confirmed += 1;
-                } else {
-                    status.flows.half_open += 1;
-                }
-                if let Some((service, backend)) = places.get(&flow.backend_idx) {
-                    let backend = &mut status.services[*service].backends[*backend];
-                    backend.active_flows += u64::from(is_active(flow));
-                    backend.opening_flows += u64::from(is_opening(flow));
-                }
-            });
-            // Nobody may be waiting any more.
-            let _ = reply.send(counted.map(|()| status).map_err(CommandError::from));
-        });
-    }
-
     pub(super) fn answer_flows(
         &self,
         filter: FlowFilter,
@@ -109,26 +81,24 @@ impl Control {
         });
     }
 
-    /// Everything but the counts from the flow tables, and where in it each backend index stands.
-    fn status(&self) -> Result<(Status, Places), CommandError> {
-        let index_of: HashMap<u64, u32> = (self.applied.backends.iter())
-            .filter(|(_, backend)| backend.state != backend::state::REMOVED)
-            .map(|(idx, backend)| (identity_of(backend), *idx))
+    /// Everything but counts, and where in it each backend index stands.
+    pub(super) fn status(&self) -> (Status, Places) {
+        let entries: HashMap<u64, (u32, &backend::Backend)> = (self.applied.backends.iter())
+            .filter(|(_, entry)| entry.state != backend::state::REMOVED)
+            .map(|(idx, entry)| (identity_of(entry), (*idx, entry)))
             .collect();
         let mut places = HashMap::new();
-        let mut services = Vec::new();
+        let mut services = Vec::with_capacity(self.config.services.len());
         for (s, service) in self.config.services.iter().enumerate() {
-            let mut backends = Vec::new();
+            let mut backends = Vec::with_capacity(service.backends.len());
             for (b, backend) in service.backends.iter().enumerate() {
                 let id = backend_identity(service, backend.address);
-                let stats = match index_of.get(&id) {
-                    Some(idx) => {
-                        places.insert(*idx, (s, b));
-                        self.datapath.backend_stats(*idx)?
-                    }
-                    None => BackendStats::default(),
-                };
-                backends.push(self.backend_status(service, id, backend, &stats));
+                let entry = entries.get(&id);
+                if let Some((idx, _)) = entry {
+                    places.insert(*idx, (s, b));
+                }
+                let entry = entry.map(|(_, entry)| *entry);
+                backends.push(self.backend_status(service, id, backend, entry));
             }
             services.push(self.service_status(service, backends));
         }
@@ -150,13 +120,7 @@ impl Control {
                 confirmed_max: u64::from(capacity.flows),
                 half_open_max: u64::from(capacity.half_open),
             },
-            reasons: (self.datapath.reasons()?.into_iter())
-                .map(|(reason, count)| ReasonCount {
-                    reason: reason.name().to_owned(),
-                    kind: kind_name(reason.kind()).to_owned(),
-                    count,
-                })
-                .collect(),
+            reasons: Vec::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             layout: LAYOUT_VERSION,
             started: rfc3339(self.started),
@@ -166,7 +130,7 @@ impl Control {
                 last_error: self.last_error.clone(),
             },
         };
-        Ok((status, places))
+        (status, places)
     }
 
     fn backend_status(
@@ -174,16 +138,13 @@ impl Control {
         service: &Service,
         id: u64,
         backend: &Backend,
-        stats: &BackendStats,
+        entry: Option<&backend::Backend>,
     ) -> BackendStatus {
         let ip = backend.address.ip();
         let shown = self.shown(service, id, backend);
         let overrides = self.overrides.of(id);
-        let reset = (self.entry(service, backend)).is_some_and(|e| e.flows == flows::RESET);
-        let checked = self.checker.snapshot(id);
-        let last_error = checked
-            .as_ref()
-            .and_then(|checked| checked.last_error.clone());
+        let reset = entry.is_some_and(|entry| entry.flows == flows::RESET);
+        let (probed, last_error) = (self.checker.found(id)).unwrap_or((Probed::Unknown, None));
         let next_hop = match (self.next_hops.get(&ip), self.unreachable.get(&ip)) {
             (Some(hop), _) => match hop.peer_mac {
                 Some(mac) => format!("{} by interface {}", mac_text(mac), hop.ifindex),
@@ -198,7 +159,7 @@ impl Control {
             state: shown.state.to_owned(),
             reason: shown.reason,
             since: rfc3339(shown.since),
-            probe: probe_name(checked.map_or(Probed::Unknown, |checked| checked.probed)).to_owned(),
+            probe: probe_name(probed).to_owned(),
             last_error_at: last_error.as_ref().map(|error| rfc3339(error.at)),
             last_error: last_error.map(|error| error.words),
             weight: (overrides.weight).map_or(backend.weight, |weight| weight.to),
@@ -208,9 +169,9 @@ impl Control {
             active_flows: 0,
             opening_flows: 0,
             existing_flows: if reset { "reset" } else { "forwarded" }.to_owned(),
-            flows_total: stats.flows,
-            packets_total: stats.packets_in + stats.packets_out,
-            bytes_total: stats.bytes_in + stats.bytes_out,
+            flows_total: 0,
+            packets_total: 0,
+            bytes_total: 0,
             next_hop,
         }
     }
@@ -269,7 +230,7 @@ fn probe_name(probed: Probed) -> &'static str {
 }
 
 /// A flow that can still carry data both ways or one.
-fn is_active(flow: &FlowRecord) -> bool {
+pub(super) fn is_active(flow: &FlowRecord) -> bool {
     match flow.state {
         state::ESTABLISHED | state::FIN => true,
         state::ANSWERED => flow.protocol == PROTOCOL_UDP,
@@ -283,7 +244,7 @@ pub(super) fn is_live(flow: &FlowRecord) -> bool {
 }
 
 /// A flow that both sides may yet confirm.
-fn is_opening(flow: &FlowRecord) -> bool {
+pub(super) fn is_opening(flow: &FlowRecord) -> bool {
     match flow.state {
         state::HALF_OPEN => true,
         // Of TCP: the backend's SYN-ACK came by.
@@ -336,19 +297,11 @@ fn describe(flow: &FlowRecord, backend: &Named, now_ns: u64) -> FlowStatus {
     }
 }
 
-fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Pass => "pass",
-        Kind::Drop => "drop",
-        Kind::Answer => "answer",
-        Kind::Event => "event",
-    }
-}
-
 pub(super) fn mac_text(mac: [u8; 6]) -> String {
-    mac.map(|byte| format!("{byte:02x}")).join(":")
+    let [a, b, c, d, e, f] = mac;
+    format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
 }
 
-pub(super) fn rfc3339(time: SystemTime) -> String {
+pub(crate) fn rfc3339(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
 }

@@ -3,6 +3,7 @@
 
 pub mod diff;
 pub mod explain;
+pub mod observed;
 pub mod trace;
 
 use std::{

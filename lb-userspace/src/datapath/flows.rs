@@ -52,6 +52,8 @@ pub struct FlowRecord {
     /// One of [`lb_common::flow::state`].
     pub state: u8,
     pub confirmed: bool,
+    /// It is in the table of IPv6, as those between the families are.
+    pub in_v6_table: bool,
     /// When the client's last packet passed, `CLOCK_MONOTONIC`.
     pub last_seen_ns: u64,
 }
@@ -213,22 +215,29 @@ fn visit_entry<A: ToIp>(entry: &Entry<A>, confirmed: bool, visit: &mut impl FnMu
             protocol: key.protocol as u8,
             state: flow.state,
             confirmed,
+            in_v6_table: A::IN_V6_TABLE,
             last_seen_ns: flow.last_seen_ns,
         });
     }
 }
 
 trait ToIp: Address {
+    const IN_V6_TABLE: bool;
+
     fn to_ip(self) -> IpAddr;
 }
 
 impl ToIp for V4 {
+    const IN_V6_TABLE: bool = false;
+
     fn to_ip(self) -> IpAddr {
         IpAddr::V4(Ipv4Addr::from(self[0].to_ne_bytes()))
     }
 }
 
 impl ToIp for V6 {
+    const IN_V6_TABLE: bool = true;
+
     fn to_ip(self) -> IpAddr {
         let mut octets = [0; 16];
         for (bytes, word) in octets.chunks_exact_mut(4).zip(self) {

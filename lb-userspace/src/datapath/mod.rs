@@ -3,6 +3,7 @@
 
 mod attach;
 mod clock;
+mod counters;
 mod device;
 mod error;
 mod flows;
@@ -33,12 +34,13 @@ use aya::{
     maps::MapInfo,
     programs::{ProgramError, Xdp},
 };
-use lb_common::{names, reason::Reason, table};
+use lb_common::{names, table};
 use tracing::{debug, warn};
 
 pub use self::{
     attach::Mode,
     clock::{Clock, monotonic},
+    counters::Counters,
     error::DatapathError,
     flows::{FlowRecord, FlowTables},
     frags::{program_name, traced_program_name},
@@ -275,15 +277,12 @@ impl Datapath {
         FlowTables::open(&self.pins)
     }
 
-    /// A backend's counters.
+    /// Reads counters, for use by another thread.
     ///
     /// # Errors
-    /// When the map cannot be read.
-    pub fn backend_stats(
-        &self,
-        idx: u32,
-    ) -> Result<lb_common::backend::BackendStats, DatapathError> {
-        self.store.backend_stats(idx)
+    /// When a pin cannot be opened.
+    pub fn counters(&self) -> Result<Counters, DatapathError> {
+        Counters::open(&self.pins)
     }
 
     /// Live flows of a backend, where its service has them counted.
@@ -292,14 +291,6 @@ impl Datapath {
     /// When the map cannot be read.
     pub fn live_flows(&self, idx: u32) -> Result<u32, DatapathError> {
         self.store.live_flows(idx)
-    }
-
-    /// How often each reason occurred.
-    ///
-    /// # Errors
-    /// When the map cannot be read.
-    pub fn reasons(&self) -> Result<Vec<(Reason, u64)>, DatapathError> {
-        self.store.reasons()
     }
 }
 

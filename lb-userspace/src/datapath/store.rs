@@ -20,14 +20,13 @@ use lb_common::{
     interface::Interface,
     load::Load,
     mapped, names,
-    reason::Reason,
     service::{PortKey, Service, Settings, VipKey},
 };
 
 use super::{error::DatapathError, pins::Pins, rings::RingStore, sources::SourceStore, sys};
 use crate::tables::{Tables, diff::Changes, ring::Ring, sources::lists};
 
-/// Handles of the maps that the daemon writes, and of the counters it reads.
+/// Handles of the maps that the daemon writes.
 pub struct Store {
     settings: Array<MapData, Settings>,
     pub(super) vips4: BpfHashMap<MapData, VipKey<V4>, u32>,
@@ -45,7 +44,6 @@ pub struct Store {
     backend_stats: PerCpuArray<MapData, BackendStats>,
     backends_seen: Array<MapData, u64>,
     backend_loads: Array<MapData, Load>,
-    reasons: PerCpuArray<MapData, u64>,
 }
 
 impl Store {
@@ -71,7 +69,6 @@ impl Store {
             backend_stats: typed(pins, names::BACKEND_STATS)?,
             backends_seen: typed(pins, names::BACKENDS_SEEN)?,
             backend_loads: typed(pins, names::BACKEND_LOADS)?,
-            reasons: typed(pins, names::REASONS)?,
         })
     }
 
@@ -224,25 +221,6 @@ impl Store {
             .map_err(at(names::BACKENDS_SEEN))
     }
 
-    /// A backend's counters, summed over CPUs.
-    ///
-    /// # Errors
-    /// When the map cannot be read.
-    pub fn backend_stats(&self, idx: u32) -> Result<BackendStats, DatapathError> {
-        let per_cpu = (self.backend_stats)
-            .get(&idx, 0)
-            .map_err(at(names::BACKEND_STATS))?;
-        Ok(per_cpu
-            .iter()
-            .fold(BackendStats::default(), |sum, cpu| BackendStats {
-                flows: sum.flows + cpu.flows,
-                packets_in: sum.packets_in + cpu.packets_in,
-                bytes_in: sum.bytes_in + cpu.bytes_in,
-                packets_out: sum.packets_out + cpu.packets_out,
-                bytes_out: sum.bytes_out + cpu.bytes_out,
-            }))
-    }
-
     /// Live flows of a backend, where its service has them counted.
     ///
     /// # Errors
@@ -250,22 +228,6 @@ impl Store {
     pub fn live_flows(&self, idx: u32) -> Result<u32, DatapathError> {
         let load = (self.backend_loads.get(&idx, 0)).map_err(at(names::BACKEND_LOADS))?;
         Ok(load.live)
-    }
-
-    /// How often each reason occurred, summed over CPUs.
-    ///
-    /// # Errors
-    /// When the map cannot be read.
-    pub fn reasons(&self) -> Result<Vec<(Reason, u64)>, DatapathError> {
-        Reason::ALL
-            .iter()
-            .map(|reason| {
-                let per_cpu = (self.reasons)
-                    .get(&(*reason as u32), 0)
-                    .map_err(at(names::REASONS))?;
-                Ok((*reason, per_cpu.iter().sum()))
-            })
-            .collect()
     }
 
     fn set_backend(&mut self, idx: u32, backend: &Backend) -> Result<(), DatapathError> {

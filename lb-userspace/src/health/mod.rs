@@ -21,11 +21,13 @@ pub mod probe;
 mod record;
 pub mod schedule;
 pub mod state;
+mod tally;
 pub mod through;
 
 pub use damping::Damping;
 pub use probe::{ClientCertificate, Datagram, Http, Kind, Target, Tls};
 pub use state::{Initial, Rules, State, Transition};
+pub use tally::Tally;
 pub use through::{Path, Through};
 
 use probe::{Failure, Success};
@@ -50,6 +52,8 @@ pub struct Wanted {
     pub rules: Rules,
     /// Counts only when this id was not watched before.
     pub initial: Initial,
+    /// Where its probes are counted.
+    pub tally: Tally,
 }
 
 /// Sent for the first result of each task, for each decision, and whenever the reason's words
@@ -156,6 +160,13 @@ impl Checker {
         }
     }
 
+    /// What the last probe found, and why the last one failed that did. `None` for a backend that is not watched.
+    #[must_use]
+    pub fn found(&self, id: u64) -> Option<(Probed, Option<Problem>)> {
+        let watched = self.watched.get(&id)?;
+        Some(lock(&watched.record).found())
+    }
+
     /// `None` for a backend that is not watched.
     #[must_use]
     pub fn snapshot(&self, id: u64) -> Option<Snapshot> {
@@ -204,7 +215,8 @@ impl Watched {
             && self.wanted.through == wanted.through
             && self.wanted.interval == wanted.interval
             && self.wanted.fast_interval == wanted.fast_interval
-            && self.wanted.jitter_percent == wanted.jitter_percent;
+            && self.wanted.jitter_percent == wanted.jitter_percent
+            && self.wanted.tally == wanted.tally;
         self.wanted = wanted;
         if !same {
             self.task.abort();
@@ -269,6 +281,7 @@ async fn watch(
         sleep_until(due).await;
         let begun = Instant::now();
         let result = probe_both(target, prober.as_mut()).await;
+        wanted.tally.count(&result);
         let event = {
             let mut record = lock(&record);
             let transition = record.observe(&result, SystemTime::now());

@@ -76,6 +76,10 @@ impl Record {
         with_note(self.health.reason(), self.note.as_deref())
     }
 
+    pub(super) fn found(&self) -> (Probed, Option<Problem>) {
+        (self.probed, self.last_error.clone())
+    }
+
     pub(super) fn snapshot(&self) -> Snapshot {
         let reason = match self.took {
             // "HTTP 200 in 3.1 ms"

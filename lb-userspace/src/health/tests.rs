@@ -16,6 +16,7 @@ struct Server {
     status: Arc<AtomicU16>,
     /// Requests that came so far.
     probes: Arc<AtomicUsize>,
+    tally: Tally,
 }
 
 impl Server {
@@ -40,6 +41,7 @@ impl Server {
             address,
             status,
             probes,
+            tally: Tally::default(),
         }
     }
 
@@ -66,6 +68,7 @@ impl Server {
             jitter_percent: 10,
             rules: rules(2, 3),
             initial,
+            tally: self.tally.clone(),
         }
     }
 }

@@ -15,7 +15,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use lb_userspace::health::{Checker, Initial, Kind, Rules, Target, Wanted};
+use lb_userspace::health::{Checker, Initial, Kind, Rules, Tally, Target, Wanted};
 use nix::{
     sched::{CloneFlags, CpuSet, sched_getaffinity, sched_setaffinity, unshare},
     time::{ClockId, clock_gettime},
@@ -157,6 +157,7 @@ fn wanted(number: u32, interval: Duration) -> Wanted {
         initial: Initial::Up {
             since: SystemTime::UNIX_EPOCH,
         },
+        tally: Tally::default(),
     }
 }
 

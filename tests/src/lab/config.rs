@@ -1,7 +1,10 @@
 //! The balancer's configuration for a lab, as an operator would write it.
 
+mod many;
+
 use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
+pub use self::many::many_services;
 use super::{
     backend::Backend,
     dns::DNS_PORT,

@@ -204,9 +204,7 @@ impl Divvy {
     /// configuration has the line [`METRICS`].
     #[must_use]
     pub fn metrics(&self) -> BTreeMap<String, f64> {
-        let scraped = (self.host.get(METRICS_URL))
-            .unwrap_or_else(|error| panic!("cannot scrape {METRICS_URL}: {error}"));
-        let text = String::from_utf8_lossy(&scraped.body);
+        let text = self.metrics_text();
         text.lines()
             .filter(|line| !line.starts_with('#'))
             .map(|line| {
@@ -216,6 +214,14 @@ impl Divvy {
                 (name.to_owned(), value)
             })
             .collect()
+    }
+
+    /// The same as they are served.
+    #[must_use]
+    pub fn metrics_text(&self) -> String {
+        let scraped = (self.host.get(METRICS_URL))
+            .unwrap_or_else(|error| panic!("cannot scrape {METRICS_URL}: {error}"));
+        String::from_utf8_lossy(&scraped.body).into_owned()
     }
 
     /// Waits until `SERVICE/BACKEND` is in this state, and returns what `status` then said of it.
