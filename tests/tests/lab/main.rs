@@ -21,6 +21,7 @@ mod a_traceroute_shows_the_way;
 mod a_vip_answers_ping;
 mod a_vip_may_be_many_ports;
 mod a_watched_file_is_applied;
+mod alarms_ring_when_they_must;
 mod all_serve_when_too_few_are_up;
 mod an_interface_that_refuses_is_explained;
 mod an_upgrade_breaks_no_flow;
