@@ -38,6 +38,7 @@ mod process;
 mod prometheus;
 mod refusal;
 mod report;
+mod terminal;
 mod tls;
 mod vlan;
 mod wait;
@@ -71,6 +72,7 @@ pub use self::{
     prometheus::{Prometheus, promtool},
     refusal::{Refusal, bpf},
     report::{Report, Request},
+    terminal::Terminal,
     tls::{Authority, Certificate, TlsServer},
     vlan::Vlans,
     wait::wait_until,

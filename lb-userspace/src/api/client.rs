@@ -52,6 +52,7 @@ pub enum ClientError {
 }
 
 /// A client of the daemon of one run directory.
+#[derive(Clone, Debug)]
 pub struct Client {
     socket: PathBuf,
 }

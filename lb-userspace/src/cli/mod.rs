@@ -2,6 +2,7 @@
 //! one line each, on standard error.
 
 mod check;
+mod colour;
 mod completions;
 mod detach;
 mod diff;

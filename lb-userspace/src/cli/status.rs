@@ -1,127 +1,114 @@
 //! `divvy status`: services and backends.
 
-use clap::Args;
+mod backends;
+mod overview;
+mod watch;
+
+use clap::{Args, ValueEnum};
 
 use super::{
-    Failure, Output, OutputArg, Places, print_json, print_text,
-    table::{ago, bytes, count, indented, table},
+    Failure, Places,
+    colour::{ColourArg, Style},
+    print_json, print_text,
+    table::{count, plain},
 };
-use crate::{
-    api::client::Client,
-    control::view::{BackendStatus, ServiceStatus, Status as View, listed},
-};
+use crate::{api::client::Client, control::view::Status as View};
+
+/// More backends than this are summed up.
+const MANY_BACKENDS: usize = 100;
 
 #[derive(Debug, Args)]
 pub(super) struct Status {
     /// Only this service.
     service: Option<String>,
+    /// For people, for people with a wide window, or for programs.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Form,
     #[command(flatten)]
-    output: OutputArg,
+    colour: ColourArg,
+    /// Goes on showing it, with rates, until `q` is pressed.
+    #[arg(long, conflicts_with = "output")]
+    watch: bool,
+    /// Between two looks: 100ms to 1m.
+    #[arg(
+        long,
+        requires = "watch",
+        default_value = "1s",
+        value_name = "DURATION"
+    )]
+    interval: humantime::Duration,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Form {
+    #[default]
+    Table,
+    /// The table with all that is known, of every backend.
+    Wide,
+    Json,
 }
 
 impl Status {
     pub(super) async fn execute(self, places: &Places) -> Result<(), Failure> {
+        if self.watch {
+            let interval = *self.interval;
+            return watch::watch(places, self.service, interval, self.colour.drawn()).await;
+        }
         let mut view = Client::new(&places.run_dir).status().await?;
         if let Some(wanted) = &self.service {
-            let names: Vec<String> = view.services.iter().map(|s| s.name.clone()).collect();
-            view.services.retain(|service| service.name == *wanted);
-            if view.services.is_empty() {
-                return Err(Failure::failed(format!(
-                    "no service is called {wanted}; there are {}",
-                    names.join(", ")
-                )));
-            }
+            only(&mut view, wanted)?;
         }
-        match self.output.output {
-            Output::Json => print_json(&view),
-            Output::Table => print_text(&render(&view)),
+        let style = self.colour.style();
+        match self.output {
+            Form::Json => print_json(&view),
+            Form::Table => print_text(&render(&view, self.service.is_some(), style)),
+            Form::Wide => print_text(&render_wide(&view, style)),
         }
     }
 }
 
-fn render(view: &View) -> String {
-    let mut parts: Vec<String> = view.services.iter().map(render_service).collect();
+/// Leaves all other services out.
+fn only(view: &mut View, wanted: &str) -> Result<(), Failure> {
+    let names: Vec<String> = view.services.iter().map(|s| s.name.clone()).collect();
+    view.services.retain(|service| service.name == wanted);
+    if view.services.is_empty() {
+        return Err(Failure::failed(format!(
+            "no service is called {wanted}; there are {}",
+            listed_briefly(&names)
+        )));
+    }
+    Ok(())
+}
+
+/// Names, but not a thousand of them.
+fn listed_briefly(names: &[String]) -> String {
+    const MOST: usize = 20;
+    match names.len().checked_sub(MOST) {
+        None | Some(0) => names.join(", "),
+        Some(more) => format!("{} and {more} more", names[..MOST].join(", ")),
+    }
+}
+
+fn render(view: &View, chosen: bool, style: Style) -> String {
+    let count: usize = view.services.iter().map(|s| s.backends.len()).sum();
+    let mut parts = Vec::new();
+    if !chosen {
+        parts.push(overview::sum(view, style));
+    }
+    if count > MANY_BACKENDS && !chosen {
+        parts.extend(overview::services(view, style));
+    } else {
+        parts.extend((view.services.iter()).map(|service| backends::compact(service, style)));
+    }
     parts.push(footer(view));
     parts.join("\n\n")
 }
 
-fn render_service(service: &ServiceStatus) -> String {
-    let up = (service.backends.iter())
-        .filter(|backend| backend.state == "up")
-        .count();
-    let overridden = service.backends.iter().any(|b| b.overridden.is_some());
-    let mut headings = vec![
-        "BACKEND", "ADDRESS", "STATE", "SINCE", "WEIGHT", "ACTIVE", "FLOWS", "PACKETS", "BYTES",
-    ];
-    headings.extend(overridden.then_some("OVERRIDE"));
-    headings.push("REASON");
-    let mut table = table(
-        &headings,
-        &["SINCE", "WEIGHT", "ACTIVE", "FLOWS", "PACKETS", "BYTES"],
-    );
-    for backend in &service.backends {
-        let mut row = vec![
-            if backend.backup {
-                format!("{} (backup)", backend.name)
-            } else {
-                backend.name.clone()
-            },
-            backend.address.clone(),
-            backend.state.clone(),
-            ago(&backend.since),
-            backend.weight.to_string(),
-            count(backend.active_flows),
-            count(backend.flows_total),
-            count(backend.packets_total),
-            bytes(backend.bytes_total),
-        ];
-        row.extend(overridden.then(|| override_words(backend)));
-        row.push(reason(backend));
-        table.add_row(row);
-    }
-    format!(
-        "{}  {}/{}, {}  {}  {up} of {} up{}{}\n{}",
-        service.name,
-        service.protocol,
-        service.mode,
-        service.scheduler,
-        service.vips.join(" "),
-        service.backends.len(),
-        if service.panic {
-            ", too few: all are used"
-        } else {
-            ""
-        },
-        match service.announced.as_slice() {
-            [] => String::new(),
-            addresses => format!(", announced: {}", listed(addresses)),
-        },
-        indented(&table)
-    )
-}
-
-/// `drain, weight 5 (file: 2)`.
-fn override_words(backend: &BackendStatus) -> String {
-    let Some(overridden) = &backend.overridden else {
-        return String::new();
-    };
-    let weight = (overridden.weight)
-        .map(|weight| format!("weight {weight} (file: {})", backend.weight_configured));
-    let parts: Vec<String> = (overridden.state.clone())
-        .into_iter()
-        .chain(weight)
-        .collect();
-    parts.join(", ")
-}
-
-/// Why a backend is in its state, and what was wrong last, where that is not the same.
-fn reason(backend: &BackendStatus) -> String {
-    match (&backend.last_error, &backend.last_error_at) {
-        (Some(error), Some(at)) if !backend.reason.contains(error) => {
-            format!("{}; {} ago: {error}", backend.reason, ago(at))
-        }
-        _ => backend.reason.clone(),
-    }
+fn render_wide(view: &View, style: Style) -> String {
+    let mut parts = vec![overview::sum(view, style)];
+    parts.extend((view.services.iter()).map(|service| backends::wide(service, style)));
+    parts.push(footer(view));
+    parts.join("\n\n")
 }
 
 fn footer(view: &View) -> String {
@@ -148,9 +135,13 @@ fn footer(view: &View) -> String {
     if let Some(error) = &view.config.last_error {
         let first = error.lines().next().unwrap_or_default();
         lines.push(format!(
-            "reload      failed, {} is not in force: {first}",
-            view.config.path
+            "reload      failed, {} is not in force: {}",
+            view.config.path,
+            plain(first)
         ));
     }
     lines.join("\n")
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,6 +26,7 @@ use super::{
     host::Host,
     process::{self, Process},
     refusal::Refusal,
+    terminal::Terminal,
     wait::wait_until,
 };
 
@@ -156,6 +157,25 @@ impl Divvy {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         self.host.spawn(command)
+    }
+
+    /// Runs the command line on a terminal of so many columns and rows.
+    #[must_use]
+    pub fn on_terminal(&self, words: &[&str], columns: u16, rows: u16) -> Terminal {
+        self.on_terminal_by(&[], words, columns, rows)
+    }
+
+    /// The same by another program, such as `env`.
+    #[must_use]
+    pub fn on_terminal_by(&self, by: &[&str], words: &[&str], columns: u16, rows: u16) -> Terminal {
+        let places = self.places();
+        let binary = self.version().binary();
+        let binary = binary.to_string_lossy();
+        let mut all = by.to_vec();
+        all.push(&*binary);
+        all.extend(places.iter().map(String::as_str));
+        all.extend(words);
+        Terminal::start(&self.host, &all, columns, rows)
     }
 
     /// What the command line prints. Panics, with what it said, unless it succeeds.

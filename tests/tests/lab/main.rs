@@ -59,6 +59,8 @@ mod restart_breaks_no_flow;
 mod services_may_share_a_backend;
 mod source_lists_decide_who_may_come;
 mod source_ports_are_used_again;
+mod status_is_read_by_people;
+mod status_is_watched;
 mod systemd_is_told;
 mod ten_thousand_flows_live_on;
 mod the_api_is_as_documented;
