@@ -1,10 +1,11 @@
 //! Tools of the tests: the lab, in which real programs talk through a running balancer; packets and
-//! the rig that drives the XDP program with them; the bench that measures it; and a look at the
-//! program as it is linked, before any kernel has seen it.
+//! the rig that drives the XDP program with them; the benches that measure it, alone and end to end; and a
+//! look at the program as it is linked, before any kernel has seen it.
 
 #![forbid(unsafe_code)]
 
 pub mod bench;
+pub mod e2e;
 pub mod fuzz;
 pub mod lab;
 pub mod linked;

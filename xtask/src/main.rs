@@ -49,8 +49,8 @@ enum Verb {
     Demo,
     /// Write the pages anew that are made from the code, such as docs/config.md.
     Docs,
-    /// Measure: `bench packet` prints nanoseconds a packet, `bench ring` the time to fill a ring, `bench health` what
-    /// 10,000 backends' health checks cost.
+    /// Measure: `bench packet` prints nanoseconds a packet, `bench e2e` what clients get beside nftables, HAProxy and
+    /// nginx, `bench ring` the time to fill a ring, `bench health` what 10,000 backends' health checks cost.
     /// Needs root.
     Bench {
         /// Handed on to the program that measures, such as `packet --rounds 3`.

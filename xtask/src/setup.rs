@@ -4,6 +4,7 @@
 mod debian;
 mod linker;
 mod machine;
+mod rivals;
 
 use std::path::PathBuf;
 
@@ -14,6 +15,7 @@ use crate::cargo;
 use debian::Package;
 pub(crate) use debian::is_root;
 pub(crate) use machine::Machine;
+pub(crate) use rivals::unpack as unpack_rivals;
 
 /// What will be done after the setup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

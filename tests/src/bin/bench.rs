@@ -1,11 +1,17 @@
 //! Measurements of divvy. Needs root.
 
-use std::time::{Duration, Instant};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand, ValueEnum};
 use lb_common::{RING_SLOTS, hash};
-use lb_tests::bench::{self, Effort, HealthEffort};
+use lb_tests::{
+    bench::{self, Effort, HealthEffort},
+    e2e::{self, E2eEffort, Pages, Way},
+};
 use lb_userspace::tables::maglev::{self, Member};
 
 /// Measures divvy on this machine.
@@ -33,6 +39,8 @@ enum What {
         #[arg(short, long, value_enum, default_value_t = Output::Table)]
         output: Output,
     },
+    /// What clients get, end to end: plain routing, nftables, HAProxy, nginx and divvy take turns.
+    E2e(EndToEnd),
     /// What it costs to watch many backends, on one core.
     Health {
         /// Backends, each with an address of the loopback of its own.
@@ -54,6 +62,34 @@ enum What {
         #[arg(long, default_value_t = 21)]
         rounds: usize,
     },
+}
+
+#[derive(clap::Args)]
+struct EndToEnd {
+    /// Rounds, in each of which every way is measured once; medians are taken over them.
+    #[arg(long, default_value_t = 5)]
+    rounds: u32,
+    /// Seconds of each of the four measurements of a way in a round.
+    #[arg(long, default_value_t = 3)]
+    seconds: u64,
+    /// Connections of all clients, under full load.
+    #[arg(long, default_value_t = 64)]
+    connections: usize,
+    /// Servers, an nginx with one worker each.
+    #[arg(long, default_value_t = 2)]
+    backends: usize,
+    /// Requests a second at which latency is measured.
+    #[arg(long, default_value_t = 4_000)]
+    rate: u32,
+    /// Only these, without ratios to those that are left out.
+    #[arg(long, value_delimiter = ',', default_values_t = Way::ALL, value_enum)]
+    ways: Vec<Way>,
+    /// Writes table and chart into docs/performance.md and docs/performance-e2e.svg as well.
+    #[arg(long, conflicts_with = "ways")]
+    write_docs: bool,
+    /// Form of the report.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -81,6 +117,7 @@ fn main() -> Result<()> {
                 Output::Json => println!("{:#}", report.json()),
             }
         }
+        What::E2e(arguments) => end_to_end(&arguments)?,
         What::Health {
             backends,
             interval,
@@ -99,6 +136,44 @@ fn main() -> Result<()> {
         ),
     }
     Ok(())
+}
+
+fn end_to_end(arguments: &EndToEnd) -> Result<()> {
+    let missing = e2e::missing();
+    ensure!(
+        missing.is_empty(),
+        "missing: {}; run `cargo xtask bench e2e`, which unpacks them",
+        missing.join(", ")
+    );
+    let effort = E2eEffort {
+        rounds: arguments.rounds,
+        length: Duration::from_secs(arguments.seconds),
+        connections: arguments.connections,
+        backends: arguments.backends,
+        rate: arguments.rate,
+        ways: arguments.ways.clone(),
+    };
+    let report = e2e::e2e(&effort, |what| eprintln!("{what}"))?;
+    match arguments.output {
+        Output::Table => print!("{report}"),
+        Output::Json => println!("{:#}", report.json()),
+    }
+    if arguments.write_docs {
+        let pages = Pages::of_the_repository();
+        e2e::write_docs(&report, &pages, &today()?)?;
+        eprintln!(
+            "written into {} and {}",
+            pages.page.display(),
+            pages.chart.display()
+        );
+    }
+    Ok(())
+}
+
+/// As ISO 8601 has it, in UTC.
+fn today() -> Result<String> {
+    let date = Command::new("date").args(["--utc", "+%F"]).output()?;
+    Ok(String::from_utf8(date.stdout)?.trim().to_owned())
 }
 
 /// Median time of filling a ring.

@@ -66,6 +66,7 @@ mod ten_thousand_flows_live_on;
 mod the_api_is_as_documented;
 mod the_api_stays_open;
 mod the_command_line_tells;
+mod the_end_to_end_bench_measures_every_way;
 mod the_page_shows_what_happens;
 mod the_page_stays_open;
 mod transfers_are_intact;
