@@ -21,6 +21,7 @@ mod body;
 mod browser;
 mod cleanup;
 mod config;
+mod copy;
 mod datagrams;
 mod divvy;
 mod dns;
@@ -57,6 +58,7 @@ pub use self::{
     body::{Digest, ten_megabytes},
     browser::{Browser, Theme},
     config::{Config, many_services},
+    copy::Copy,
     datagrams::DatagramEcho,
     divvy::{Divvy, METRICS, Version, WITHOUT_RIGHTS},
     dns::{Answers, DNS_PORT, Dns, IN_FLIGHT, Questions},
@@ -263,6 +265,12 @@ impl Lab {
         let file = self.folder().join("100mb");
         body::write_hundred_megabytes(&file)
             .unwrap_or_else(|error| panic!("cannot write {}: {error}", file.display()))
+    }
+
+    /// A copy of this host's files, to install packages in, with the balancer's network.
+    #[must_use]
+    pub fn copy_of_this_host(&self) -> Copy {
+        Copy::new(self.balancer(), self.trace.folder())
     }
 
     /// A folder of the lab's own, removed with it.

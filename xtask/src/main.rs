@@ -8,6 +8,7 @@
 mod bench;
 mod cargo;
 mod demo;
+mod dist;
 mod docs;
 mod fuzz;
 mod kernel;
@@ -49,6 +50,8 @@ enum Verb {
     Demo,
     /// Write the pages anew that are made from the code, such as docs/config.md.
     Docs,
+    /// Build a Debian package and a tarball into target/dist.
+    Dist(dist::Dist),
     /// Measure: `bench packet` prints nanoseconds a packet, `bench e2e` what clients get beside nftables, HAProxy and
     /// nginx, `bench ring` the time to fill a ring, `bench health` what 10,000 backends' health checks cost.
     /// Needs root.
@@ -90,6 +93,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Test { filter, .. } => test::run(filter.as_deref()),
         Verb::Demo => demo::run(),
         Verb::Docs => docs::run(),
+        Verb::Dist(arguments) => dist::run(&arguments),
         Verb::Bench { words } => bench::run(&words),
         Verb::Fuzz { words } => fuzz::run(&words),
     }

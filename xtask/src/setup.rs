@@ -83,6 +83,32 @@ const LAB_PROGRAMS: [(&str, &str, &str); 14] = [
     ),
 ];
 
+/// Programs that make a Debian package.
+const PACKAGING_PROGRAMS: [(&str, &str, &str); 2] = [
+    (
+        "dpkg-shlibdeps",
+        "dpkg-dev",
+        "which libraries the package needs",
+    ),
+    (
+        "strip",
+        "binutils",
+        "leaves out of the binary what debuggers read",
+    ),
+];
+
+/// Installs what is missing to make packages.
+pub(crate) fn ensure_packaging() -> Result<()> {
+    let missing: Vec<Package> = (PACKAGING_PROGRAMS.iter())
+        .filter(|(program, ..)| !cargo::finds(program))
+        .map(|&(_, name, purpose)| Package { name, purpose })
+        .collect();
+    if !missing.is_empty() && !debian::is_here() {
+        bail!("{}", elsewhere(&missing, false));
+    }
+    debian::install(&missing).context("a tool is missing")
+}
+
 /// Installs what is missing for `need`.
 pub(crate) fn ensure(need: Need) -> Result<()> {
     let toolchain = Toolchain::find();

@@ -16,6 +16,7 @@ pub(crate) fn run(filter: Option<&str>) -> Result<()> {
          again as root"
     );
     setup::ensure(Need::Lab)?;
+    setup::ensure_packaging()?;
     for (component, words) in [
         ("fmt", ["fmt", "--all", "--check"].as_slice()),
         (
