@@ -104,7 +104,7 @@ pub(crate) fn ensure_packaging() -> Result<()> {
         .map(|&(_, name, purpose)| Package { name, purpose })
         .collect();
     if !missing.is_empty() && !debian::is_here() {
-        bail!("{}", elsewhere(&missing, false));
+        bail!("{}", elsewhere(&missing, &[]));
     }
     debian::install(&missing).context("a tool is missing")
 }

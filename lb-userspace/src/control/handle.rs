@@ -7,7 +7,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::trace::{Beginning, Directory};
 use super::view::{
-    BackendPlace, Detached, FlowFilter, Flows, Overridden, Override, Reloaded, diff::Diff,
+    BackendPlace, Detached, FlowFilter, Flows, Overridden, Override, Reloaded,
+    diff::Diff,
     explain::{ExplainQuery, Explanation},
     observed::Observed,
 };

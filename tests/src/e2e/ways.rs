@@ -68,7 +68,7 @@ pub struct Ends {
 impl Ends {
     pub fn new(lab: &Lab) -> Self {
         let backends: Vec<SocketAddrV4> = (lab.backends().iter())
-            .map(|backend| backend.v4())
+            .map(Backend::v4)
             .collect();
         let stream = SocketAddrV4::new(*backends[0].ip(), STREAM);
         let mut server = Command::new("iperf3");
