@@ -1,6 +1,6 @@
 //! `bench e2e`: what clients get, end to end, by each way to the same servers: plain routing, nftables,
-//! HAProxy, nginx and divvy. They take turns on one lab, in another order each round, so that whatever else
-//! the machine does meets all of them.
+//! HAProxy, nginx and divvy. They take turns on labs that are alike, in another order each round, so that
+//! whatever else the machine does meets all of them.
 
 mod chart;
 mod cpu;
@@ -78,8 +78,6 @@ pub fn e2e(effort: &E2eEffort, progress: impl Fn(&str)) -> Result<Report> {
         effort.connections,
         effort.backends
     );
-    let lab = Lab::routed("e2e").backends(effort.backends).start();
-    let ends = Ends::new(&lab);
     let mut samples = Samples::new(&effort.ways);
     for round in 0..effort.rounds {
         for turn in 0..effort.ways.len() {
@@ -90,8 +88,7 @@ pub fn e2e(effort: &E2eEffort, progress: impl Fn(&str)) -> Result<Report> {
                 effort.rounds,
                 way.name()
             ));
-            let measured = one(&lab, &ends, way, effort)
-                .with_context(|| format!("measuring {}", way.name()))?;
+            let measured = one(way, effort).with_context(|| format!("measuring {}", way.name()))?;
             for (measure, value) in measured {
                 samples.add(way, measure, value);
             }
@@ -100,10 +97,13 @@ pub fn e2e(effort: &E2eEffort, progress: impl Fn(&str)) -> Result<Report> {
     Ok(Report::new(Machine::this(), effort.clone(), &samples))
 }
 
-/// Sets one way up, measures it and takes it away.
-fn one(lab: &Lab, ends: &Ends, way: Way, effort: &E2eEffort) -> Result<Vec<(Measure, f64)>> {
-    let standing = Standing::set_up(lab, ends, way)?;
-    let load = Load::new(lab, ends.targets(way), effort);
+/// Sets one way up, in a lab of its own, and measures it. In one that another way had used, servers would remember
+/// its connections for a minute (TIME_WAIT), and take a new one from the same address and port for a part of an old.
+fn one(way: Way, effort: &E2eEffort) -> Result<Vec<(Measure, f64)>> {
+    let lab = Lab::routed("e2e").backends(effort.backends).start();
+    let ends = Ends::new(&lab);
+    let standing = Standing::set_up(&lab, &ends, way)?;
+    let load = Load::new(&lab, ends.targets(way), effort);
     load.warm_up()?;
     let kept = load.requests(true)?;
     let single = load.requests(false)?;

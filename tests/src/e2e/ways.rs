@@ -10,7 +10,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 
 use super::rivals::{self, Nftables, Service};
-use crate::lab::{Divvy, Lab, Process, VIP4, wait_until};
+use crate::lab::{Backend, Divvy, Host, Lab, Process, VIP4, wait_until};
 
 const WEB: u16 = 80;
 /// iperf3's own.
@@ -67,9 +67,7 @@ pub struct Ends {
 
 impl Ends {
     pub fn new(lab: &Lab) -> Self {
-        let backends: Vec<SocketAddrV4> = (lab.backends().iter())
-            .map(Backend::v4)
-            .collect();
+        let backends: Vec<SocketAddrV4> = (lab.backends().iter()).map(Backend::v4).collect();
         let stream = SocketAddrV4::new(*backends[0].ip(), STREAM);
         let mut server = Command::new("iperf3");
         server.args(["--server", "--port", &STREAM.to_string()]);
@@ -80,6 +78,10 @@ impl Ends {
             let words = ["ss", "--listening", "--tcp", "--numeric", "--no-header"];
             host.must_run(&words).contains(&format!(":{STREAM} "))
         });
+        for host in (lab.backends().iter().map(Backend::host)).chain([lab.client(), lab.balancer()])
+        {
+            usual_congestion_control(host);
+        }
         // For the proxies, which open connections themselves: what the client has for its own.
         let balancer = lab.balancer();
         balancer.set("ipv4/ip_local_port_range", "1024 65535");
@@ -165,9 +167,18 @@ impl Drop for Standing {
     }
 }
 
+/// What most hosts use, whatever this one does: some others send by a timer of their own.
+fn usual_congestion_control(host: &Host) {
+    const USUAL: &str = "cubic";
+    let available = host.must_run(&["cat", "/proc/sys/net/ipv4/tcp_available_congestion_control"]);
+    if available.split_whitespace().any(|name| name == USUAL) {
+        host.set("ipv4/tcp_congestion_control", USUAL);
+    }
+}
+
 /// The vip as an address of the balancer, for those who need one to listen on.
 pub struct Held {
-    host: crate::lab::Host,
+    host: Host,
 }
 
 impl Held {
@@ -194,7 +205,7 @@ impl Drop for Held {
 
 /// Mode `nat` in native XDP. In turns, as the others do it; checks as in a daemon of every day.
 fn config(lab: &Lab, services: &[Service]) -> String {
-    let names = lab.backends().iter().map(crate::lab::Backend::name);
+    let names = lab.backends().iter().map(Backend::name);
     let interfaces: Vec<&str> = ["client"].into_iter().chain(names).collect();
     let mut yaml = format!(
         "interfaces: [{}]\nxdp: native\ndefaults:\n  mode: nat\n  scheduler: round_robin\n  health_check: {{ \
