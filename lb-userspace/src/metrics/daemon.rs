@@ -82,20 +82,20 @@ fn flows(observed: &Observed) -> Vec<Family> {
 
 fn reasons(status: &Status) -> [Family; 4] {
     [
-        ("drop", "drops_total", "Packets dropped, by reason."),
+        ("drop", "divvy_drops_total", "Packets dropped, by reason."),
         (
             "pass",
-            "passes_total",
+            "divvy_passes_total",
             "Packets passed to the kernel, by reason.",
         ),
         (
             "answer",
-            "answers_total",
+            "divvy_answers_total",
             "Packets answered by the program itself, by reason.",
         ),
         (
             "event",
-            "events_total",
+            "divvy_events_total",
             "Other events of the datapath, by reason.",
         ),
     ]

@@ -34,7 +34,7 @@ fn row_says(backend: &str, words: &[&str]) -> String {
 
 /// JavaScript that is true once an element has these words.
 fn says(selector: &str, words: &str) -> String {
-    format!("return document.querySelector('{selector}').textContent.includes({words:?})")
+    format!("return document.querySelector('{selector}')?.textContent.includes({words:?}) ?? false")
 }
 
 #[track_caller]
