@@ -17,7 +17,7 @@ use super::{Link, NetError};
 
 /// Our number among the origins of addresses. Those up to 3 are the kernel's
 /// (include/uapi/linux/if_addr.h).
-const OURS: u8 = 209;
+pub(super) const OURS: u8 = 209;
 
 /// What [`hold`] found and did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

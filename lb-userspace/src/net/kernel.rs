@@ -7,6 +7,7 @@ use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 use rtnetlink::packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::address::AddressMessage;
+use rtnetlink::packet_route::link::LinkMessage;
 use rtnetlink::packet_route::neighbour::{
     NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
@@ -42,13 +43,30 @@ impl Requests {
     }
 
     pub(super) async fn links(&self) -> Result<Vec<Link>, NetError> {
-        let links = self.handle.link().get().execute();
-        let links = links
-            .map_ok(|message| Link::from_message(&message))
-            .try_collect()
-            .await;
+        let messages = self.link_messages().await?;
+        Ok(messages.iter().map(Link::from_message).collect())
+    }
+
+    /// All interfaces, with all that the kernel tells of them.
+    pub(super) async fn link_messages(&self) -> Result<Vec<LinkMessage>, NetError> {
+        let links = self.handle.link().get().execute().try_collect().await;
         links.map_err(|source| NetError::Request {
             what: "list the interfaces".into(),
+            source,
+        })
+    }
+
+    /// All routes of one family, of all tables.
+    pub(super) async fn routes(
+        &self,
+        family: AddressFamily,
+    ) -> Result<Vec<RouteMessage>, NetError> {
+        let mut question = RouteMessage::default();
+        question.header.address_family = family;
+        let routes = self.handle.route().get(question).execute();
+        let routes = routes.try_collect().await;
+        routes.map_err(|source| NetError::Request {
+            what: "list the routes".into(),
             source,
         })
     }
@@ -121,6 +139,15 @@ impl Requests {
 
     /// The route of packets from this host to `address`. The inner `Err` says why there is none.
     pub(super) async fn route(&self, address: IpAddr) -> Result<Result<Route, String>, NetError> {
+        let answer = self.route_message(address).await?;
+        Ok(answer.and_then(|message| Route::from_message(address, &message)))
+    }
+
+    /// The same as the kernel tells it.
+    pub(super) async fn route_message(
+        &self,
+        address: IpAddr,
+    ) -> Result<Result<RouteMessage, String>, NetError> {
         let mut question = RouteMessage::default();
         question.header.address_family = family(address);
         question.header.destination_prefix_length = if address.is_ipv4() { 32 } else { 128 };
@@ -128,7 +155,7 @@ impl Requests {
             .attributes
             .push(RouteAttribute::Destination(address.into()));
         match self.handle.route().get(question).execute().try_next().await {
-            Ok(Some(answer)) => Ok(Route::from_message(address, &answer)),
+            Ok(Some(answer)) => Ok(Ok(answer)),
             Ok(None) => Ok(Err(refusal(address, libc::ENETUNREACH))),
             Err(rtnetlink::Error::NetlinkError(error)) => {
                 Ok(Err(refusal(address, error.raw_code().abs())))

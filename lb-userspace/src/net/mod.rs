@@ -1,7 +1,8 @@
 //! What this host's network looks like: links, routes and neighbours, from netlink.
 //!
 //! [`Watcher`] follows the next hop of every backend; [`links`] and [`sysctl`] answer questions;
-//! [`held`] puts addresses on the host, and [`gratuitous`] tells the neighbours.
+//! [`survey`] looks at all of it once; [`held`] puts addresses on the host, and [`gratuitous`] tells the
+//! neighbours.
 //! Everything is about the network namespace of the calling thread. No other room knows netlink.
 #![forbid(unsafe_code)]
 
@@ -14,7 +15,9 @@ mod interfaces;
 mod kernel;
 pub mod links;
 mod neighbour;
+pub mod netdev;
 mod next_hop;
+pub mod survey;
 pub mod sysctl;
 mod view;
 mod watch;
