@@ -26,24 +26,27 @@ const STRING: usize = 32;
 /// More features than a kernel has: 64 in Linux 6.1.
 const MOST_FEATURES: usize = 256;
 
-/// What may keep an XDP program from being attached.
+/// What may keep an XDP program from being attached, or from seeing packets as they came.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Device {
+pub struct Device {
     /// Bytes; 0 where it is not known.
-    pub(super) mtu: u32,
+    pub mtu: u32,
     /// Of the driver, such as `veth`; empty where it is not known.
-    pub(super) driver: String,
+    pub driver: String,
     /// Large receive offload, by the kernel's names: `rx-lro`.
-    pub(super) lro: bool,
+    pub lro: bool,
     /// The same in hardware, in a form that can be undone: `rx-gro-hw`.
-    pub(super) gro_hw: bool,
+    pub gro_hw: bool,
+    /// It takes the outer VLAN tag off each frame: `rx-vlan-hw-parse`.
+    pub rx_vlan: bool,
     /// Queues that it receives by, where the driver tells.
-    pub(super) receive_queues: Option<u32>,
+    pub receive_queues: Option<u32>,
 }
 
 impl Device {
-    /// What can be known of an interface. What cannot is left out: this is asked for a message only.
-    pub(super) fn look_at(interface: &str) -> Self {
+    /// What can be known of an interface. What cannot is left out: this is asked for messages only.
+    #[must_use]
+    pub fn look_at(interface: &str) -> Self {
         let Ok(asked) = Asked::new(interface) else {
             return Self::default();
         };
@@ -54,6 +57,7 @@ impl Device {
             driver: asked.driver().unwrap_or_default(),
             lro: is_on("rx-lro"),
             gro_hw: is_on("rx-gro-hw"),
+            rx_vlan: is_on("rx-vlan-hw-parse"),
             receive_queues: asked.receive_queues().ok(),
         }
     }

@@ -10,7 +10,7 @@ mod tests;
 
 /// The longest packet for which drivers need one buffer: a page of 4,096 bytes less the room in front
 /// of a frame (256), what the kernel notes behind it (320), and Ethernet's header with two tags (22).
-const ONE_BUFFER: u32 = 3_498;
+pub const ONE_BUFFER: u32 = 3_498;
 
 /// What to say of an error by which an interface refused the program: the reason, and with its
 /// semicolon what to do about it.

@@ -8,9 +8,11 @@ mod device;
 mod error;
 mod flows;
 mod frags;
+mod host_clock;
 mod judge;
 mod link;
 mod log;
+mod memory;
 mod pins;
 mod rehearsal;
 mod rings;
@@ -41,10 +43,14 @@ pub use self::{
     attach::Mode,
     clock::{Clock, monotonic},
     counters::Counters,
+    device::Device,
     error::DatapathError,
     flows::{FlowRecord, FlowTables},
     frags::{program_name, traced_program_name},
+    host_clock::clock_is_synchronised,
+    judge::ONE_BUFFER,
     link::link_address,
+    pins::{Bpffs, Standing},
     rehearsal::{FRAME_MAX, Played, Rehearsal},
     sweep::{Report, Sweeper},
     traced::{Traced, TracedProgram},

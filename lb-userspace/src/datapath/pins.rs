@@ -3,6 +3,7 @@
 mod before;
 mod layouts;
 mod prepare;
+mod standing;
 
 use std::{
     fs, io,
@@ -27,6 +28,7 @@ use super::{
 const BPF_FS_MAGIC: FsType = FsType(0xcafe_4a11);
 
 use self::layouts::PROGRAM;
+pub use self::standing::{Bpffs, Standing};
 
 /// The paths of one run directory.
 #[derive(Clone, Debug)]
