@@ -8,6 +8,7 @@ mod detach;
 mod diff;
 mod explain;
 mod flows;
+mod init;
 mod man;
 mod overrides;
 mod prepare;
@@ -66,6 +67,8 @@ struct Places {
 enum Verb {
     /// Runs the daemon in the foreground.
     Run(run::Run),
+    /// Writes a configuration for this host, to be edited.
+    Init(init::Init),
     /// Validates a configuration file and prints every problem.
     Check(check::Check),
     /// Shows services and backends: state, why and since when, flows and traffic.
@@ -182,6 +185,7 @@ impl Cli {
         let places = self.places;
         match self.verb {
             Verb::Run(verb) => verb.execute(places).await,
+            Verb::Init(verb) => verb.execute(&places).await,
             Verb::Check(verb) => verb.execute(&places),
             Verb::Status(verb) => verb.execute(&places).await,
             Verb::Flows(verb) => verb.execute(&places).await,

@@ -40,6 +40,7 @@ mod far_ends_are_strict;
 mod far_ends_take_tunnels;
 mod generic_mode_works_and_is_reported;
 mod health_checks_of_every_type;
+mod init_writes_a_file_that_works;
 mod it_runs_as_a_user_of_its_own;
 mod jumbo_frames_pass;
 mod lab_carries_packets;
