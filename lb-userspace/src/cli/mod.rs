@@ -1,11 +1,13 @@
 //! The command line: one file for each verb. Tables are for people, JSON for programs; errors are
 //! one line each, on standard error.
 
+mod capabilities;
 mod check;
 mod colour;
 mod completions;
 mod detach;
 mod diff;
+mod doctor;
 mod explain;
 mod flows;
 mod init;
@@ -73,6 +75,8 @@ enum Verb {
     Check(check::Check),
     /// Shows services and backends: state, why and since when, flows and traffic.
     Status(status::Status),
+    /// Checks this host against the configuration: drivers, forwarding, MTU, routes, limits, clock.
+    Doctor(doctor::Doctor),
     /// Lists tracked flows.
     Flows(flows::Flows),
     /// Shows what would become of a packet, and why.
@@ -137,6 +141,11 @@ impl Failure {
         }
     }
 
+    /// What there is to say has been said.
+    fn silent() -> Self {
+        Self::failed("")
+    }
+
     fn invalid_config(message: impl ToString) -> Self {
         Self {
             message: message.to_string(),
@@ -188,6 +197,7 @@ impl Cli {
             Verb::Init(verb) => verb.execute(&places).await,
             Verb::Check(verb) => verb.execute(&places),
             Verb::Status(verb) => verb.execute(&places).await,
+            Verb::Doctor(verb) => verb.execute(&places).await,
             Verb::Flows(verb) => verb.execute(&places).await,
             Verb::Explain(verb) => verb.execute(&places).await,
             Verb::Trace(verb) => verb.execute(&places).await,

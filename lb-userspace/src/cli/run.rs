@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 use self::folder::RunDir;
-use super::{Failure, Places};
+use super::{Failure, Places, capabilities::Capabilities};
 use crate::{
     api::server,
     config::{self, Config},
@@ -183,17 +183,7 @@ fn start_logging(filter: &str) -> Result<(), Failure> {
 
 /// The permissions that every start needs, asked for before anything is touched.
 fn require_capabilities() -> Result<(), Failure> {
-    /// Bits of the capability sets (include/uapi/linux/capability.h).
-    const NEEDED: [(u32, &str); 3] = [(12, "CAP_NET_ADMIN"), (38, "CAP_PERFMON"), (39, "CAP_BPF")];
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let effective = (status.lines())
-        .find_map(|line| line.strip_prefix("CapEff:"))
-        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
-        .unwrap_or_default();
-    let missing: Vec<&str> = (NEEDED.iter())
-        .filter(|(bit, _)| effective >> bit & 1 == 0)
-        .map(|(_, name)| *name)
-        .collect();
+    let missing = Capabilities::of("self").missing();
     if missing.is_empty() {
         return Ok(());
     }

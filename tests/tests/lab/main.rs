@@ -67,6 +67,7 @@ mod ten_thousand_flows_live_on;
 mod the_api_is_as_documented;
 mod the_api_stays_open;
 mod the_command_line_tells;
+mod the_doctor_finds;
 mod the_end_to_end_bench_measures_every_way;
 mod the_package_comes_and_goes;
 mod the_page_shows_what_happens;
