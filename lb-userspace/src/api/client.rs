@@ -33,10 +33,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(35);
 /// A request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    #[error(
-        "no daemon answers on {}: {source}; start it with `divvy run`, or name its --run-dir",
-        path.display()
-    )]
+    #[error("{}", unreachable(path, source))]
     Unreachable { path: PathBuf, source: io::Error },
     #[error("the daemon's answer broke off: {0}")]
     Broken(#[from] hyper::Error),
@@ -277,6 +274,19 @@ fn written<const N: usize>(parts: [(&str, Option<String>); N]) -> String {
     let there = (parts.into_iter())
         .filter_map(|(name, value)| value.map(|value| format!("{name}={}", escape(&value))));
     there.collect::<Vec<_>>().join("&")
+}
+
+fn unreachable(path: &Path, source: &io::Error) -> String {
+    let path = path.display();
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => format!(
+            "this user may not ask the daemon on {path}: {source}; run as root, or as a member of the \
+             group that its --socket-group names"
+        ),
+        _ => format!(
+            "no daemon answers on {path}: {source}; start it with `divvy run`, or name its --run-dir"
+        ),
+    }
 }
 
 /// Percent-encoding (RFC 3986, section 2.1) of everything but unreserved characters.

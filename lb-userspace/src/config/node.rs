@@ -61,7 +61,7 @@ pub(super) fn read(text: &str, file_name: &str) -> Result<Node, ConfigError> {
         Err(error) if budget.exceeded.get() || error.to_string() == "repetition limit exceeded" => {
             Err(ConfigError::TooManyValues { file: file() })
         }
-        Err(error) => Err(ConfigError::syntax(file_name, &error)),
+        Err(error) => Err(ConfigError::syntax(file_name, text, &error)),
     }
 }
 

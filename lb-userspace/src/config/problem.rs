@@ -72,6 +72,13 @@ pub enum ConfigError {
         message: String,
     },
 
+    /// The same, where a tab is to blame: what the parser says of it names no tab.
+    #[error(
+        "{}:{line}: a tab stands where YAML wants spaces; indent with spaces only",
+        one_line(file)
+    )]
+    Tab { file: String, line: usize },
+
     /// The file is YAML but no valid configuration: all that is wrong with it, by line.
     #[error("{}", listed(file, problems, *more))]
     Invalid {
@@ -112,8 +119,13 @@ impl ConfigError {
         }
     }
 
-    pub(super) fn syntax(file: &str, error: &serde_yaml::Error) -> Self {
+    pub(super) fn syntax(file: &str, text: &str, error: &serde_yaml::Error) -> Self {
         let error_text = error.to_string();
+        let line = error.location().map(|location| location.line());
+        if let Some(line) = line.filter(|line| begins_with_a_tab(text, *line)) {
+            let file = file.to_owned();
+            return Self::Tab { file, line };
+        }
         let message = if error_text.contains("more than one document") {
             "goes on after the end of its YAML document"
         } else {
@@ -121,10 +133,16 @@ impl ConfigError {
         };
         Self::Syntax {
             file: file.to_owned(),
-            line: error.location().map(|location| location.line()),
+            line,
             message: message.replace(char::is_control, " "),
         }
     }
+}
+
+/// A tab stands among the blanks at the start of a line, counted from 1.
+fn begins_with_a_tab(text: &str, line: usize) -> bool {
+    let line = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+    line[..line.len() - line.trim_start().len()].contains('\t')
 }
 
 fn file(path: &std::path::Path) -> String {
@@ -133,7 +151,7 @@ fn file(path: &std::path::Path) -> String {
 
 fn remedy(cause: &io::Error) -> &'static str {
     match cause.kind() {
-        io::ErrorKind::NotFound => "write it, or name another with --config",
+        io::ErrorKind::NotFound => "write it (`divvy init` does), or name another with --config",
         io::ErrorKind::PermissionDenied => "run as a user who may read it, root for example",
         io::ErrorKind::IsADirectory => "name a file in it",
         _ => "check the file and its disk",

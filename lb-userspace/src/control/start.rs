@@ -71,7 +71,8 @@ impl Options {
 pub enum StartError {
     /// The configuration asks for what this host does not have.
     #[error(
-        "{}: {key}: interface {name} does not exist; this host has {present}",
+        "{}: {key}: interface {name} does not exist; this host has {present}: name \
+         those that packets come by",
         file.display()
     )]
     NoInterface {

@@ -39,6 +39,14 @@ fn what_is_no_document_is_one_error() {
              sequence at line 1 column 4; correct the YAML",
         ),
         (
+            "a:\n\t- 1",
+            "f.yaml:2: a tab stands where YAML wants spaces; indent with spaces only",
+        ),
+        (
+            "a:\n  b: 1\n \t c: 2",
+            "f.yaml:3: a tab stands where YAML wants spaces; indent with spaces only",
+        ),
+        (
             "a: &a [*a]",
             "f.yaml:1: recursion limit exceeded at line 1 column 4; correct the YAML",
         ),
@@ -164,7 +172,7 @@ fn a_file_is_loaded_or_the_reason_is_named() {
         error(&path),
         format!(
             "{name}: cannot be read: No such file or directory (os error 2); \
-             write it, or name another with --config"
+             write it (`divvy init` does), or name another with --config"
         )
     );
     std::fs::write(&path, GOOD).unwrap();
