@@ -69,6 +69,7 @@ mod the_api_stays_open;
 mod the_command_line_tells;
 mod the_doctor_finds;
 mod the_end_to_end_bench_measures_every_way;
+mod the_guide_holds;
 mod the_package_comes_and_goes;
 mod the_page_shows_what_happens;
 mod the_page_stays_open;

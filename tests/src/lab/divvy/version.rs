@@ -55,7 +55,8 @@ impl Version {
     }
 
     /// The binary that was built with this program: beside it, or one folder up for a test.
-    pub(super) fn binary(self) -> PathBuf {
+    #[must_use]
+    pub fn binary(self) -> PathBuf {
         let name = match self {
             Self::This => "divvy",
             Self::SecondLayout => "divvy-second-layout",
