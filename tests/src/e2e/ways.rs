@@ -78,9 +78,11 @@ impl Ends {
             let words = ["ss", "--listening", "--tcp", "--numeric", "--no-header"];
             host.must_run(&words).contains(&format!(":{STREAM} "))
         });
-        for host in (lab.backends().iter().map(Backend::host)).chain([lab.client(), lab.balancer()])
-        {
-            usual_congestion_control(host);
+        // The same on every host, and one that sends when it may, not by a timer of its own as BBR does. A namespace
+        // may choose this one whatever its host allows.
+        let backends_hosts = lab.backends().iter().map(Backend::host);
+        for host in backends_hosts.chain([lab.client(), lab.balancer()]) {
+            host.set("ipv4/tcp_congestion_control", "reno");
         }
         // For the proxies, which open connections themselves: what the client has for its own.
         let balancer = lab.balancer();
@@ -164,15 +166,6 @@ impl Drop for Standing {
             divvy.must(&["detach"]);
             divvy.wait_for_its_end();
         }
-    }
-}
-
-/// What most hosts use, whatever this one does: some others send by a timer of their own.
-fn usual_congestion_control(host: &Host) {
-    const USUAL: &str = "cubic";
-    let available = host.must_run(&["cat", "/proc/sys/net/ipv4/tcp_available_congestion_control"]);
-    if available.split_whitespace().any(|name| name == USUAL) {
-        host.set("ipv4/tcp_congestion_control", USUAL);
     }
 }
 
