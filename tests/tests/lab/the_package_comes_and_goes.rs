@@ -253,6 +253,7 @@ fn and_is_the_same_bytes_each_time() {
         "share/man/man8/divvy.8",
         "share/divvy/divvy.schema.json",
         "docs/install.md",
+        "packaging/monitoring/alerts.yml",
         "LICENSE",
     ] {
         assert!(

@@ -90,7 +90,7 @@ fn told_by_the_binary(release: &Release) -> Result<Vec<File>> {
     Ok(files)
 }
 
-/// README, CHANGELOG and docs, whose links to one another hold.
+/// README, CHANGELOG, docs and what monitors need, whose links to one another hold.
 fn documentation() -> Result<Vec<File>> {
     let mut files = vec![];
     for name in ["README.md", "CHANGELOG.md"] {
@@ -98,6 +98,10 @@ fn documentation() -> Result<Vec<File>> {
     }
     for (name, bytes) in below(&workspace_root().join("docs"))? {
         files.push((format!("docs/{name}"), bytes));
+    }
+    let folder = "packaging/monitoring";
+    for (name, bytes) in below(&workspace_root().join(folder))? {
+        files.push((format!("{folder}/{name}"), bytes));
     }
     let files = files.into_iter();
     Ok(files

@@ -15,8 +15,8 @@ pub(super) fn page(choice: &Choice) -> String {
 }
 
 const HEAD: &str = "\
-# yaml-language-server: $schema=/etc/divvy/divvy.schema.json
-# By that line editors complete and check this file, once `divvy schema > /etc/divvy/divvy.schema.json` was run.
+# yaml-language-server: $schema=/usr/share/divvy/divvy.schema.json
+# By that line editors complete and check this file. The package has the schema; else: divvy schema > /usr/share/divvy/divvy.schema.json
 #
 # Configuration of divvy, written for this host by `divvy init`. Edit what is marked EDIT, then:
 #   divvy check      every problem in this file
@@ -205,9 +205,9 @@ mod tests {
     fn it_is_valid_as_written() {
         for page in pages() {
             assert!(page.lines().all(|line| line.len() <= 120), "{page}");
-            assert!(
-                page.starts_with("# yaml-language-server: $schema=/etc/divvy/divvy.schema.json\n")
-            );
+            assert!(page.starts_with(
+                "# yaml-language-server: $schema=/usr/share/divvy/divvy.schema.json\n"
+            ));
             assert!(page.contains("EDIT"), "{page}");
             let config = parsed(&page);
             assert_eq!(config.services[0].backends.len(), 2);
