@@ -17,6 +17,7 @@ mod prepare;
 mod reload;
 mod run;
 mod schema;
+mod signals;
 mod status;
 mod table;
 mod trace;

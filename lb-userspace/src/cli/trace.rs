@@ -14,13 +14,10 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 
 use self::capture::Capture;
-use super::{Failure, Places};
+use super::{Failure, Places, signals::Signals};
 use crate::{
     api::client::{Client, Lines},
     control::view::trace::{Decision, Progress, TraceFilter, TraceLine},
@@ -146,13 +143,11 @@ impl Trace {
     async fn follow(&self, lines: &mut Lines<TraceLine>, sink: &mut Sink) -> Result<Told, Failure> {
         let mut told = Told::default();
         let until = self.duration.map(|duration| Instant::now() + duration);
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::failed)?;
-        let mut terminate = signal(SignalKind::terminate()).map_err(Failure::failed)?;
+        let mut signals = Signals::new()?;
         while self.count.is_none_or(|count| told.packets < count) {
             let line = tokio::select! {
                 line = lines.next() => line?,
-                _ = interrupt.recv() => break,
-                _ = terminate.recv() => break,
+                () = signals.any() => break,
                 () = wait(until) => break,
             };
             match line {

@@ -2,12 +2,9 @@
 
 use std::time::Duration;
 
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
 
-use super::{Failure, Places, print_text};
+use super::{Failure, Places, print_text, signals::Signals};
 use crate::{
     api::client::{Client, ClientError},
     control::view::{BackendPlace, BackendStatus},
@@ -112,29 +109,6 @@ fn flows_text(flows: Option<u64>) -> String {
         None => "an unknown number of flows".to_owned(),
         Some(1) => "1 flow".to_owned(),
         Some(flows) => format!("{flows} flows"),
-    }
-}
-
-/// What ends the waiting, and not the drain.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, Failure> {
-        let listen = |kind| signal(kind).map_err(|e| Failure::failed(format!("no signals: {e}")));
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-        })
-    }
-
-    async fn any(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
     }
 }
 

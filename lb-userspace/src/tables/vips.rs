@@ -4,7 +4,7 @@
 //! prefix of the smaller one is as long as or longer than that of the larger one with the same ports;
 //! where both have the same, the smaller one's is written last. So the smallest range with a port has it.
 
-use std::{cmp::Reverse, collections::HashMap};
+use std::{cmp::Reverse, collections::HashMap, net::IpAddr};
 
 use lb_common::{
     Address, V4, V6,
@@ -80,6 +80,47 @@ pub(super) fn admit(tables: &mut Tables, mut vips: Vec<Leading>) {
             }
         }
     }
+}
+
+/// The service that leads packets for this address and port: by a vip of this very port, or else by the
+/// smallest range with it, as the program looks them up.
+#[must_use]
+pub fn service_of(tables: &Tables, address: IpAddr, port: u16, protocol: u8) -> Option<u32> {
+    let words = words(address);
+    if address.is_ipv4() {
+        find(
+            &tables.vips4,
+            &tables.vip_ranges4,
+            unmapped(&words),
+            port,
+            protocol,
+        )
+    } else {
+        find(&tables.vips6, &tables.vip_ranges6, words, port, protocol)
+    }
+}
+
+fn find<A: Address + std::hash::Hash>(
+    vips: &HashMap<VipKey<A>, u32>,
+    ranges: &HashMap<PortPrefix<A>, u32>,
+    address: A,
+    port: u16,
+    protocol: u8,
+) -> Option<u32> {
+    let single = vips.get(&vip_key(address, port, protocol)).copied();
+    single.or_else(|| {
+        let has = |prefix: &PortPrefix<A>| {
+            // Bits of the port that are left out.
+            let free = PortKey::<A>::BITS.saturating_sub(prefix.bits);
+            let first = u16::from_be(prefix.key.port_be);
+            prefix.key.address.same(address)
+                && prefix.key.protocol == protocol
+                && u32::from(port) >> free == u32::from(first) >> free
+        };
+        let matching = ranges.iter().filter(|(prefix, _)| has(prefix));
+        let longest = matching.max_by_key(|(prefix, _)| prefix.bits);
+        longest.map(|(_, service_idx)| *service_idx)
+    })
 }
 
 fn vip_key<A>(address: A, port: u16, protocol: u8) -> VipKey<A> {

@@ -18,7 +18,6 @@ use std::{
 use crossterm::event::{self, Event};
 use ratatui::DefaultTerminal;
 use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
     sync::{Notify, mpsc},
     time::sleep,
 };
@@ -30,7 +29,7 @@ use self::{
 use super::only;
 use crate::{
     api::client::Client,
-    cli::{Failure, NOT_REACHABLE, Places},
+    cli::{Failure, NOT_REACHABLE, Places, signals::Signals},
     control::view::{BackendPlace, Override},
 };
 
@@ -208,30 +207,4 @@ fn keys() -> mpsc::Receiver<Event> {
         }
     });
     receiver
-}
-
-/// What ends the view from outside.
-struct Signals {
-    terminate: Signal,
-    hang_up: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, Failure> {
-        let listen = |kind| signal(kind).map_err(|e| Failure::failed(format!("no signals: {e}")));
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            hang_up: listen(SignalKind::hangup())?,
-            interrupt: listen(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn any(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.hang_up.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }

@@ -3,17 +3,17 @@
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc};
 
 use lb_common::{
-    Address, V4, V6, backend,
+    Address, V6, backend,
     flow::FlowKey,
     hash,
     path::Path as PathMtu,
-    service::{Service, VipKey, flag},
+    service::{Service, flag},
 };
 
 use super::{CommandError, Control, Question};
 use crate::{
     config::{Mode, Scheduler, backend_text},
-    tables::{backend_identity, identity_of, words},
+    tables::{backend_identity, identity_of, vips::service_of, words},
 };
 
 pub(super) struct Stage {
@@ -57,7 +57,8 @@ pub(super) struct Candidate {
 
 impl Control {
     pub(super) fn stage(&self, question: Question) -> Result<Stage, CommandError> {
-        let service = match self.service_idx(&question) {
+        let (address, port) = (question.vip.ip(), question.vip.port());
+        let service = match service_of(&self.applied, address, port, question.protocol) {
             Some(idx) => self.known(idx, &question)?,
             None => None,
         };
@@ -80,47 +81,6 @@ impl Control {
             question,
             beside,
         })
-    }
-
-    /// The service that the tables have for this vip: of its very port, or else of the smallest range.
-    fn service_idx(&self, question: &Question) -> Option<u32> {
-        let port = question.vip.port();
-        match question.vip.ip() {
-            IpAddr::V4(address) => {
-                let address: V4 = [u32::from_ne_bytes(address.octets())];
-                let single = self
-                    .applied
-                    .vips4
-                    .get(&vip_key(address, port, question.protocol));
-                single.copied().or_else(|| {
-                    let matching = (self.applied.vip_ranges4.iter()).filter(|(prefix, _)| {
-                        prefix.key.address == address
-                            && prefix.key.protocol == question.protocol
-                            && within(port, prefix.key.port_be, prefix.bits, V4_KEY_BITS)
-                    });
-                    matching
-                        .max_by_key(|(prefix, _)| prefix.bits)
-                        .map(|(_, idx)| *idx)
-                })
-            }
-            address @ IpAddr::V6(_) => {
-                let address: V6 = words(address);
-                let single = self
-                    .applied
-                    .vips6
-                    .get(&vip_key(address, port, question.protocol));
-                single.copied().or_else(|| {
-                    let matching = (self.applied.vip_ranges6.iter()).filter(|(prefix, _)| {
-                        prefix.key.address == address
-                            && prefix.key.protocol == question.protocol
-                            && within(port, prefix.key.port_be, prefix.bits, V6_KEY_BITS)
-                    });
-                    matching
-                        .max_by_key(|(prefix, _)| prefix.bits)
-                        .map(|(_, idx)| *idx)
-                })
-            }
-        }
     }
 
     /// What is known of it; `None` while a reload has just taken it out of the configuration.
@@ -242,22 +202,4 @@ impl Stage {
             protocol: self.question.protocol.into(),
         }
     }
-}
-
-const V4_KEY_BITS: u32 = lb_common::service::PortKey::<V4>::BITS;
-const V6_KEY_BITS: u32 = lb_common::service::PortKey::<V6>::BITS;
-
-fn vip_key<A>(address: A, port: u16, protocol: u8) -> VipKey<A> {
-    VipKey {
-        address,
-        port_be: port.to_be(),
-        protocol,
-        pad: 0,
-    }
-}
-
-/// The port begins as the prefix does, whose last bits are left out.
-fn within(port: u16, first_be: u16, bits: u32, key_bits: u32) -> bool {
-    let free = key_bits.saturating_sub(bits);
-    u32::from(port) >> free == u32::from(u16::from_be(first_be)) >> free
 }

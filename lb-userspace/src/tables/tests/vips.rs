@@ -3,7 +3,10 @@
 use lb_common::service::{NO_SERVICE, PortKey, PortPrefix, VipKey, setting};
 use proptest::{collection::vec, prelude::*};
 
-use super::{super::vips::admit, *};
+use super::{
+    super::vips::{admit, service_of},
+    *,
+};
 use crate::config::{PortRange, Vip, backend_text};
 
 const ADDRESS: &str = "203.0.113.10";
@@ -111,7 +114,13 @@ fn each_port_leads_to_its_service() {
         ([22, 8_000, 8_050, 8_099, 8_100], "narrow"),
     ] {
         for port in ports {
-            assert_eq!(found(&world.applied, port), service(name), "port {port}");
+            let address = ADDRESS.parse().expect("an address");
+            let told = service_of(&world.applied, address, port, 6);
+            assert_eq!(
+                (found(&world.applied, port), told),
+                (service(name), service(name)),
+                "port {port}"
+            );
         }
     }
     assert_eq!(world.applied.vip_ranges6.len(), 1);
