@@ -13,6 +13,17 @@ pub const IDLE_RING_BYTES: u32 = 1 << 12;
 /// Length of the map `trace_gaps`: a power of two, so that interfaces and queues spread over it by a mask.
 pub const GAPS: u32 = 1 << 10;
 
+/// The value of `trace_gaps`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gap {
+    /// Packets until the next sample.
+    pub left: u32,
+    /// The CPU that handles a sampled packet now, plus 1; 0 for none.
+    pub cpu: u32,
+}
+const _: () = assert!(size_of::<Gap>() == 8);
+
 /// What became of one packet.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

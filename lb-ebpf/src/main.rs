@@ -77,9 +77,9 @@ fn verdict(ctx: &XdpContext) -> u32 {
 
 #[inline(always)]
 fn traced_verdict(ctx: &XdpContext) -> u32 {
-    let sampled = trace::begin(ctx);
+    trace::begin(ctx);
     let end = end(ctx);
-    trace::end(ctx, sampled, end);
+    trace::end(ctx, end);
     end & ended::ACTION
 }
 

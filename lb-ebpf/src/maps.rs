@@ -20,7 +20,7 @@ use lb_common::{
     service::{PortKey, Service, Settings, VipKey},
     sources::{SOURCE_SLOTS, Source},
     table::{Entries, Head, buckets},
-    trace::{GAPS, IDLE_RING_BYTES, Record},
+    trace::{GAPS, Gap, IDLE_RING_BYTES, Record},
 };
 
 use crate::{flow::Copies, mtu::Excess, packet::Fragment, select::Draft};
@@ -143,7 +143,7 @@ pub static PATH_MTUS: LruHashMap<V6, Path> = LruHashMap::with_max_entries(MAX_PA
 /// Of the traced forms of the program, and not pinned: packets until the next sample, by interface and
 /// queue; the record in the making; and those that are ready.
 #[map(name = "trace_gaps")]
-pub static TRACE_GAPS: Array<u32> = Array::with_max_entries(GAPS, 0);
+pub static TRACE_GAPS: Array<Gap> = Array::with_max_entries(GAPS, 0);
 #[map(name = "trace_record")]
 pub static TRACE_RECORD: PerCpuArray<Record> = PerCpuArray::with_max_entries(1, 0);
 #[map(name = "trace_records")]

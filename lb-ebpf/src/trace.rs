@@ -15,7 +15,7 @@ use aya_ebpf::{
 };
 use lb_common::{
     reason::Reason,
-    trace::{GAPS, Record, SNAP, ended},
+    trace::{GAPS, Gap, Record, SNAP, ended},
 };
 
 use crate::maps;
@@ -24,29 +24,33 @@ use crate::maps;
 #[unsafe(no_mangle)]
 static TRACE_EVERY: Global<u32> = Global::new(1);
 
-/// Not 0 for a packet that is sampled.
+/// Counts a packet, and keeps how it came if it is to be sampled.
 ///
 /// Packets are counted for each interface and queue, which one CPU serves at a time, by an array: that takes
 /// loads alone, where chance, or a map by CPU, would take a call for each packet. Where two CPUs do meet,
-/// they may lose a count. The gaps between samples are even in distribution, so that no rhythm of the
-/// traffic is met.
+/// they may lose a count or a sample. The gaps between samples are even in distribution, so that no rhythm
+/// of the traffic is met.
+///
+/// That a packet is sampled is kept in the array, too, and not on the stack, which has no room for it.
 #[inline(always)]
-pub fn begin(ctx: &XdpContext) -> u64 {
-    let queue = ctx.ingress_ifindex() as u32 * 37 + ctx.rx_queue_index();
-    let Some(gap) = maps::TRACE_GAPS.get_ptr_mut(queue & (GAPS - 1)) else {
-        return 0;
+pub fn begin(ctx: &XdpContext) {
+    let Some(gap) = gap(ctx) else {
+        return;
     };
-    // SAFETY: a live map value of one word. Volatile, so that the verifier takes what is returned for
-    // anything, with and without a sample: what follows is then the same to it, and looked at once.
-    unsafe {
-        let left = gap.read_volatile();
-        if left == 0 {
-            gap.write_volatile(next_gap());
-            return trace_begin(ctx.ctx) as u64;
-        }
-        gap.write_volatile(left - 1);
-        (gap.read_volatile() ^ gap.read_volatile()) as u64
+    if gap.left == 0 {
+        trace_begin(ctx.ctx);
+    } else {
+        gap.left -= 1;
     }
+}
+
+/// Of this packet's interface and queue.
+#[inline(always)]
+fn gap(ctx: &XdpContext) -> Option<&'static mut Gap> {
+    let queue = ctx.ingress_ifindex() as u32 * 37 + ctx.rx_queue_index();
+    let gap = maps::TRACE_GAPS.get_ptr_mut(queue & (GAPS - 1))?;
+    // SAFETY: a live map value of integers, each read and written whole.
+    Some(unsafe { &mut *gap })
 }
 
 /// Packets until the next sample: from 0 to twice the mean, each as likely.
@@ -62,24 +66,29 @@ fn next_gap() -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn trace_begin(ctx: *mut xdp_md) -> u32 {
-    let Some(record) = maps::TRACE_RECORD.get_ptr_mut(0) else {
+    let ctx = &XdpContext::new(ctx);
+    let (Some(gap), Some(record)) = (gap(ctx), maps::TRACE_RECORD.get_ptr_mut(0)) else {
         return 0;
     };
+    gap.left = next_gap();
     // SAFETY: a per-CPU value, and the program is not preempted by another run of itself.
     let record = unsafe { &mut *record };
     // SAFETY: a helper without arguments.
     record.time_ns = unsafe { bpf_ktime_get_ns() };
     // SAFETY: as above.
     record.cpu = unsafe { bpf_get_smp_processor_id() };
-    record.ifindex = XdpContext::new(ctx).ingress_ifindex() as u32;
-    record.arrived_length = copy(ctx, &mut record.arrived);
-    (record.arrived_length != 0) as u32
+    record.ifindex = ctx.ingress_ifindex() as u32;
+    record.arrived_length = copy(ctx.ctx, &mut record.arrived);
+    if record.arrived_length != 0 {
+        gap.cpu = record.cpu + 1;
+    }
+    0
 }
 
-/// Hands the record of the frame that [`begin`] sampled to the daemon. What was not for us is not told of.
+/// Hands the record of a frame that [`begin`] sampled to the daemon. What was not for us is not told of.
 #[inline(always)]
-pub fn end(ctx: &XdpContext, sampled: u64, ended: u32) {
-    if sampled != 0 {
+pub fn end(ctx: &XdpContext, ended: u32) {
+    if gap(ctx).is_some_and(|gap| gap.cpu != 0) {
         trace_end(ctx.ctx, ended);
     }
 }
@@ -87,6 +96,15 @@ pub fn end(ctx: &XdpContext, sampled: u64, ended: u32) {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn trace_end(ctx: *mut xdp_md, ended: u32) -> u32 {
+    let Some(gap) = gap(&XdpContext::new(ctx)) else {
+        return 0;
+    };
+    // Another CPU's: the one that set it ends it, before it handles another packet.
+    // SAFETY: a helper without arguments.
+    if gap.cpu != unsafe { bpf_get_smp_processor_id() } + 1 {
+        return 0;
+    }
+    gap.cpu = 0;
     let reason = ended >> ended::REASON_SHIFT;
     if matches!(
         reason.checked_sub(1).and_then(Reason::of_index),

@@ -118,7 +118,7 @@ fn what_cannot_be_done_is_named() {
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8(output.stderr).expect("text");
     assert!(
-        text.starts_with("divvy: there is no verb fly; there are run, check,"),
+        text.starts_with("divvy: there is no verb fly; there are run, init, check,"),
         "{text}"
     );
     let output = divvy(&["man", "--to", "/proc/none"]);

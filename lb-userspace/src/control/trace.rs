@@ -32,6 +32,8 @@ const LINES: usize = 4_096;
 const AT_MOST: Duration = Duration::from_secs(3_600);
 /// Between two words of progress, at which names are asked for anew.
 const PROGRESS: Duration = Duration::from_secs(1);
+/// How long a trace waits for the one before to end.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Milliseconds for which records are waited for, before it is seen whether anybody still listens.
 const WAIT_MS: u16 = 100;
 
@@ -54,10 +56,7 @@ impl Handle {
         let every = NonZeroU32::new(filter.every.unwrap_or(1)).ok_or_else(|| {
             CommandError::Question("every is 0; use 1 for every packet".to_owned())
         })?;
-        let service = filter.service.clone();
-        let beginning = self
-            .ask(|reply| Command::TraceBegin(service, reply))
-            .await?;
+        let beginning = self.begin_trace(&filter.service).await?;
         let (lines, reader) = mpsc::channel(LINES);
         let (ready, started) = oneshot::channel();
         let commands = self.commands.clone();
@@ -85,6 +84,22 @@ impl Handle {
         });
         started.await.map_err(|_| CommandError::Stopping)??;
         Ok(reader)
+    }
+}
+
+impl Handle {
+    /// That the one before has ended is noticed at its next line, a second later at most.
+    async fn begin_trace(&self, service: &str) -> Result<Beginning, CommandError> {
+        let begun = Instant::now();
+        loop {
+            let asked = self.ask(|reply| Command::TraceBegin(service.to_owned(), reply));
+            match asked.await {
+                Err(CommandError::Trace(_)) if begun.elapsed() < PATIENCE => {
+                    tokio::time::sleep(Duration::from_millis(u64::from(WAIT_MS))).await;
+                }
+                answer => return answer,
+            }
+        }
     }
 }
 
