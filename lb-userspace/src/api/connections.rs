@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -53,6 +54,18 @@ pub(crate) struct Seat {
 }
 
 impl Connections {
+    /// What comes next, once there is a seat for it.
+    ///
+    /// # Errors
+    /// What the listener says.
+    pub(crate) async fn next<S>(
+        self: &Arc<Self>,
+        accepted: impl Future<Output = io::Result<S>>,
+    ) -> io::Result<(S, Seat)> {
+        let stream = accepted.await?;
+        Ok((stream, self.admit().await))
+    }
+
     /// A seat for one more. Waits only while all are at work, or have just come.
     pub(crate) async fn admit(self: &Arc<Self>) -> Seat {
         loop {

@@ -81,15 +81,8 @@ pub async fn serve(
     let connections = Arc::new(Connections::default());
     let mut stop = std::pin::pin!(stop);
     loop {
-        let next = async {
-            let accepted = listener.accept().await;
-            match accepted {
-                Ok((stream, _)) => Ok((stream, connections.admit().await)),
-                Err(error) => Err(error),
-            }
-        };
         tokio::select! {
-            next = next => match next {
+            next = connections.next(async { Ok(listener.accept().await?.0) }) => match next {
                 Ok((stream, seat)) => drop(tokio::spawn(attend(stream, seat, Arc::clone(&api)))),
                 Err(error) => {
                     warn!("the API cannot take in a connection: {error}");

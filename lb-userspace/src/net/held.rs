@@ -11,9 +11,8 @@ use rtnetlink::packet_route::address::{
     AddressAttribute, AddressFlags, AddressMessage, AddressProtocol, CacheInfo,
 };
 
-use super::interfaces::local;
 use super::kernel::Requests;
-use super::{Link, NetError};
+use super::{Link, NetError, SeenAddress};
 
 /// Our number among the origins of addresses. Those up to 3 are the kernel's
 /// (include/uapi/linux/if_addr.h).
@@ -44,7 +43,7 @@ pub struct Outcome {
 pub async fn hold(wanted: &BTreeSet<IpAddr>, links: &[Link]) -> Result<Outcome, NetError> {
     let requests = Requests::open()?;
     let there = requests.addresses().await?;
-    let there: Vec<Present> = there.iter().filter_map(Present::from_message).collect();
+    let there: Vec<SeenAddress> = there.iter().filter_map(SeenAddress::from_message).collect();
     let plan = plan(&there, wanted, links);
     let mut outcome = Outcome {
         held: plan.kept,
@@ -81,40 +80,6 @@ pub async fn remove_held() -> Result<Vec<IpAddr>, NetError> {
     }
 }
 
-/// An address that the host has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Present {
-    address: IpAddr,
-    ifindex: u32,
-    /// Bits that tell its network.
-    length: u8,
-    ours: bool,
-}
-
-impl Present {
-    fn from_message(message: &AddressMessage) -> Option<Self> {
-        let ours = AddressAttribute::Protocol(AddressProtocol::Other(OURS));
-        Some(Self {
-            address: local(message)?,
-            ifindex: message.header.index,
-            length: message.header.prefix_len,
-            ours: message.attributes.contains(&ours),
-        })
-    }
-
-    /// An address lies in its network.
-    fn covers(self, other: IpAddr) -> bool {
-        let (ours, theirs, bits) = match (self.address, other) {
-            (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits().into(), b.to_bits().into(), 32),
-            (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits(), b.to_bits(), 128),
-            _ => return false,
-        };
-        let (ours, theirs): (u128, u128) = (ours, theirs);
-        let beyond = u32::from(bits - self.length.min(bits));
-        (ours ^ theirs).checked_shr(beyond).unwrap_or_default() == 0
-    }
-}
-
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Plan {
     add: Vec<(IpAddr, u32)>,
@@ -124,10 +89,10 @@ struct Plan {
 }
 
 /// Pure.
-fn plan(there: &[Present], wanted: &BTreeSet<IpAddr>, links: &[Link]) -> Plan {
+fn plan(there: &[SeenAddress], wanted: &BTreeSet<IpAddr>, links: &[Link]) -> Plan {
     let mut plan = Plan::default();
-    let (ours, others): (Vec<Present>, Vec<Present>) =
-        there.iter().partition(|present| present.ours);
+    let (ours, others): (Vec<SeenAddress>, Vec<SeenAddress>) =
+        there.iter().partition(|present| present.announced);
     let may_have = |ifindex: u32| links.iter().any(|link| link.ifindex == ifindex);
     let mut held = BTreeSet::new();
     for present in &ours {

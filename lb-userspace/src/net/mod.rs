@@ -9,6 +9,7 @@
 use std::io;
 use std::net::IpAddr;
 
+mod address;
 pub mod gratuitous;
 pub mod held;
 mod interfaces;
@@ -22,6 +23,7 @@ pub mod sysctl;
 mod view;
 mod watch;
 
+pub use address::SeenAddress;
 pub use links::{Link, link_by_name, links};
 pub use watch::Watcher;
 

@@ -4,22 +4,19 @@
 mod candidates;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use rtnetlink::packet_route::AddressFamily;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressProtocol};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp};
 use rtnetlink::packet_route::neighbour::{NeighbourMessage, NeighbourState};
 use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteMetric, RouteType};
 use tokio::time::{Instant, sleep};
 
-use super::held::OURS;
-use super::interfaces::local;
 use super::kernel::Requests;
 use super::neighbour::key_of;
 use super::next_hop::{NeighbourKey, Route};
-use super::{Link, NetError};
+use super::{Link, NetError, SeenAddress};
 
 pub use candidates::{Candidate, candidates};
 
@@ -56,17 +53,6 @@ pub struct SeenLink {
     pub programs: Vec<u32>,
 }
 
-/// An address of this host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SeenAddress {
-    pub address: IpAddr,
-    /// Bits that tell its network.
-    pub length: u8,
-    pub ifindex: u32,
-    /// The daemon put it there (`announce`).
-    pub announced: bool,
-}
-
 /// How packets go to an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Way {
@@ -89,6 +75,30 @@ pub enum Peer {
     Silent,
     /// It was not asked.
     Unknown,
+}
+
+#[cfg(test)]
+impl SeenLink {
+    /// A network card that is up, or the loopback.
+    pub(crate) fn plain(ifindex: u32, name: &str) -> Self {
+        Self {
+            link: Link {
+                name: name.to_owned(),
+                ifindex,
+                mac: Some([2, 0, 0, 0, 0, 1]),
+                mtu: 1500,
+                up: true,
+                resolves: name != "lo",
+                veth: false,
+                xdp: None,
+            },
+            carrier: true,
+            kind: String::new(),
+            parent: None,
+            controller: None,
+            programs: Vec::new(),
+        }
+    }
 }
 
 impl Survey {
@@ -122,46 +132,6 @@ impl Survey {
     pub fn network_of(&self, address: IpAddr) -> Option<SeenAddress> {
         let nets = self.addresses.iter().filter(|own| own.covers(address));
         nets.max_by_key(|own| own.length).copied()
-    }
-}
-
-impl SeenAddress {
-    /// Another address lies in this one's network.
-    #[must_use]
-    pub fn covers(self, other: IpAddr) -> bool {
-        let (a, b, bits): (u128, u128, u8) = match (self.address, other) {
-            (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits().into(), b.to_bits().into(), 32),
-            (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits(), b.to_bits(), 128),
-            _ => return false,
-        };
-        let beyond = u32::from(bits - self.length.min(bits));
-        beyond > 0 && (a ^ b).checked_shr(beyond).unwrap_or_default() == 0
-    }
-
-    /// The first address of its network.
-    #[must_use]
-    pub fn network(self) -> IpAddr {
-        let length = u32::from(self.length);
-        match self.address {
-            IpAddr::V4(v4) => {
-                let mask = u32::MAX.checked_shl(32_u32.saturating_sub(length));
-                Ipv4Addr::from_bits(v4.to_bits() & mask.unwrap_or_default()).into()
-            }
-            IpAddr::V6(v6) => {
-                let mask = u128::MAX.checked_shl(128_u32.saturating_sub(length));
-                Ipv6Addr::from_bits(v6.to_bits() & mask.unwrap_or_default()).into()
-            }
-        }
-    }
-
-    fn from_message(message: &AddressMessage) -> Option<Self> {
-        let ours = AddressAttribute::Protocol(AddressProtocol::Other(OURS));
-        Some(Self {
-            address: local(message)?,
-            length: message.header.prefix_len,
-            ifindex: message.header.index,
-            announced: message.attributes.contains(&ours),
-        })
     }
 }
 

@@ -55,15 +55,8 @@ async fn serve_socket(socket: StdListener, site: Arc<Site>) -> std::io::Result<(
     let connections = Arc::new(Connections::default());
     let mut attended = JoinSet::new();
     loop {
-        let next = async {
-            let accepted = listener.accept().await;
-            match accepted {
-                Ok((stream, _)) => Ok((stream, connections.admit().await)),
-                Err(error) => Err(error),
-            }
-        };
         tokio::select! {
-            next = next => match next {
+            next = connections.next(async { Ok(listener.accept().await?.0) }) => match next {
                 Ok((stream, seat)) => {
                     attended.spawn(attend(stream, seat, Arc::clone(&site)));
                 }

@@ -2,7 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::net::survey::{Candidate, Peer, SeenAddress, Survey, candidates};
+use crate::net::{
+    SeenAddress,
+    survey::{Candidate, Peer, Survey, candidates},
+};
 
 /// How many addresses neighbours are asked for.
 const ASKED: usize = 4;
@@ -111,10 +114,7 @@ pub(super) fn perhaps_free(survey: &Survey) -> Vec<Ipv4Addr> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::net::{
-        links::Link,
-        survey::{SeenLink, Way},
-    };
+    use crate::net::survey::{SeenLink, Way};
 
     /// A host with this one address, whose neighbours were asked with this result.
     pub(in crate::cli::init) fn host(
@@ -122,23 +122,6 @@ pub(super) mod tests {
         length: u8,
         peer: impl Fn(u8) -> Peer,
     ) -> Survey {
-        let link = |ifindex, name: &str| SeenLink {
-            link: Link {
-                name: name.to_owned(),
-                ifindex,
-                mac: Some([2, 0, 0, 0, 0, 1]),
-                mtu: 1500,
-                up: true,
-                resolves: name != "lo",
-                veth: false,
-                xdp: None,
-            },
-            carrier: true,
-            kind: String::new(),
-            parent: None,
-            controller: None,
-            programs: Vec::new(),
-        };
         let own = |address: &str, length, ifindex| SeenAddress {
             address: address.parse().expect("an address"),
             length,
@@ -146,7 +129,11 @@ pub(super) mod tests {
             announced: false,
         };
         let mut survey = Survey {
-            links: vec![link(1, "lo"), link(2, "eth0"), link(3, "docker0")],
+            links: vec![
+                SeenLink::plain(1, "lo"),
+                SeenLink::plain(2, "eth0"),
+                SeenLink::plain(3, "docker0"),
+            ],
             addresses: vec![
                 own("127.0.0.1", 8, 1),
                 own("172.17.0.1", 16, 3),

@@ -21,24 +21,24 @@ fn link(ifindex: u32) -> Link {
     }
 }
 
-fn of_others(address: &str, length: u8, ifindex: u32) -> Present {
-    Present {
+fn of_others(address: &str, length: u8, ifindex: u32) -> SeenAddress {
+    SeenAddress {
         address: ip(address),
         ifindex,
         length,
-        ours: false,
+        announced: false,
     }
 }
 
-fn ours(address: &str, ifindex: u32) -> Present {
+fn ours(address: &str, ifindex: u32) -> SeenAddress {
     let length = if ip(address).is_ipv4() { 32 } else { 128 };
-    Present {
-        ours: true,
+    SeenAddress {
+        announced: true,
         ..of_others(address, length, ifindex)
     }
 }
 
-fn planned(there: &[Present], wanted: &[&str]) -> Plan {
+fn planned(there: &[SeenAddress], wanted: &[&str]) -> Plan {
     let wanted = wanted.iter().map(|text| ip(text)).collect();
     plan(there, &wanted, &[link(ETH0), link(ETH1)])
 }
@@ -109,15 +109,18 @@ fn an_address_is_held_once() {
 fn the_kernel_s_record_says_whose_it_is() {
     for address in [ip("203.0.113.1"), ip("2001:db8::1")] {
         let mut message = message(address, ETH0);
-        let present = Present::from_message(&message).unwrap();
-        assert!(present.ours && present.address == address, "{present:?}");
+        let present = SeenAddress::from_message(&message).unwrap();
+        assert!(
+            present.announced && present.address == address,
+            "{present:?}"
+        );
         let theirs =
             |attribute: &AddressAttribute| !matches!(attribute, AddressAttribute::Protocol(_));
         message.attributes.retain(theirs);
-        assert!(!Present::from_message(&message).unwrap().ours);
+        assert!(!SeenAddress::from_message(&message).unwrap().announced);
         message
             .attributes
             .push(AddressAttribute::Protocol(AddressProtocol::LinkLocal));
-        assert!(!Present::from_message(&message).unwrap().ours);
+        assert!(!SeenAddress::from_message(&message).unwrap().announced);
     }
 }

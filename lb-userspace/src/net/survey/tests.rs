@@ -4,21 +4,8 @@ use super::*;
 
 fn link(ifindex: u32, name: &str, kind: &str) -> SeenLink {
     SeenLink {
-        link: Link {
-            name: name.to_owned(),
-            ifindex,
-            mac: Some([2, 0, 0, 0, 0, 1]),
-            mtu: 1500,
-            up: true,
-            resolves: name != "lo",
-            veth: kind == "veth",
-            xdp: None,
-        },
-        carrier: true,
         kind: kind.to_owned(),
-        parent: None,
-        controller: None,
-        programs: Vec::new(),
+        ..SeenLink::plain(ifindex, name)
     }
 }
 

@@ -14,9 +14,10 @@ use crate::{
     config::{self, PortRange},
     datapath::{Bpffs, Device, Standing},
     net::{
-        links::{Link, Xdp},
+        SeenAddress,
+        links::Xdp,
         netdev::XdpFeatures,
-        survey::{Peer, SeenAddress, SeenLink, Survey, Way},
+        survey::{Peer, SeenLink, Survey, Way},
     },
 };
 
@@ -62,27 +63,12 @@ pub(super) fn way(ifindex: u32, peer: Peer) -> Result<Way, String> {
 }
 
 fn link(ifindex: u32, name: &str) -> SeenLink {
-    SeenLink {
-        link: Link {
-            name: name.to_owned(),
-            ifindex,
-            mac: Some([2, 0, 0, 0, 0, 1]),
-            mtu: 1500,
-            up: true,
-            resolves: name != "lo",
-            veth: false,
-            xdp: (name != "lo").then_some(Xdp::Native),
-        },
-        carrier: true,
-        kind: String::new(),
-        parent: None,
-        controller: None,
-        programs: if name == "lo" {
-            Vec::new()
-        } else {
-            vec![PROGRAM]
-        },
+    let mut seen = SeenLink::plain(ifindex, name);
+    if name != "lo" {
+        seen.link.xdp = Some(Xdp::Native);
+        seen.programs = vec![PROGRAM];
     }
+    seen
 }
 
 pub(super) fn facts(yaml: &str) -> Facts {
