@@ -82,6 +82,10 @@ fn with_three_capabilities_from_start_to_end() {
         "the state file is the user's own"
     );
     divvy.must(&["enable", "web/web-1"]);
+    // For these the daemon loads programs while it runs, and replaces the one on the links.
+    divvy.must(&["explain", "198.51.100.7", "web"]);
+    let told = divvy.must(&["trace", "web", "--sample", "all", "--for", "1s"]);
+    assert!(told.contains("forward"), "{told}");
     load.wait_for(100);
     let report = load.stop();
     assert_eq!(report.failed().len(), 0, "{report}");
