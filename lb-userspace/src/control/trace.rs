@@ -2,6 +2,8 @@
 //! listens, and what it tells is put into names.
 
 mod directory;
+#[cfg(test)]
+mod tests;
 
 use std::{
     num::NonZeroU32,

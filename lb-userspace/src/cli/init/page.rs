@@ -16,7 +16,8 @@ pub(super) fn page(choice: &Choice) -> String {
 
 const HEAD: &str = "\
 # yaml-language-server: $schema=/usr/share/divvy/divvy.schema.json
-# By that line editors complete and check this file. The package has the schema; else: divvy schema > /usr/share/divvy/divvy.schema.json
+# By that line editors complete and check this file. The package brings the schema; without it:
+# `divvy schema > /usr/share/divvy/divvy.schema.json`
 #
 # Configuration of divvy, written for this host by `divvy init`. Edit what is marked EDIT, then:
 #   divvy check      every problem in this file

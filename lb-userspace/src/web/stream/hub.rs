@@ -94,10 +94,11 @@ impl Hub {
 
     /// Sends them what they lack. False when nobody is there.
     fn tell(&self, picture: &Picture, whom: Whom) -> bool {
+        let now = Instant::now();
         let mut all = self.lock();
         all.listeners.retain_mut(|listener| {
             if whom == Whom::Everyone || listener.is_new() {
-                listener.tell(picture);
+                listener.tell(picture, now);
             }
             !listener.has_left()
         });

@@ -42,11 +42,11 @@ impl Listener {
         self.sent.pieces.is_empty()
     }
 
-    /// Sends what is new to them. Where there is no room they get it another time.
-    pub(super) fn tell(&mut self, picture: &Picture) {
+    /// Sends what is new to them. Where there is no room they get it another time, or are sent away.
+    pub(super) fn tell(&mut self, picture: &Picture, now: Instant) {
         let Ok(room) = self.sender.try_reserve() else {
-            let since = self.full_since.get_or_insert_with(Instant::now);
-            if since.elapsed() > PATIENCE {
+            let since = *self.full_since.get_or_insert(now);
+            if now.duration_since(since) > PATIENCE {
                 self.too_slow.notify_one();
             }
             return;

@@ -1,10 +1,18 @@
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use proptest::{collection::btree_map, prelude::*};
 use serde_json::Value;
+use tokio::sync::{Notify, mpsc};
 
-use super::{UPDATE_BYTES, Wish, listener::Sent};
-use crate::web::picture::{Piece, hash};
+use super::{
+    PATIENCE, QUEUE, UPDATE_BYTES, Wish,
+    listener::{Listener, Sent},
+};
+use crate::web::picture::{Picture, Piece, hash};
 
 /// Key, what is urgent, and the rest.
 type Shown = BTreeMap<String, (u64, String)>;
@@ -146,4 +154,32 @@ fn a_query_names_services() {
         names(&format!("open={}", many.join(","))).len(),
         super::OPEN
     );
+}
+
+#[tokio::test]
+async fn one_who_does_not_read_is_sent_away() {
+    let (sender, mut queue) = mpsc::channel(QUEUE);
+    let too_slow = Arc::new(Notify::new());
+    let mut listener = Listener::new(Wish::default(), sender, Arc::clone(&too_slow));
+    let sent_away = || futures_util::FutureExt::now_or_never(too_slow.notified()).is_some();
+    let picture = Picture {
+        at_ms: 7,
+        common: Vec::new(),
+        inside: Vec::new(),
+    };
+    let begun = Instant::now();
+    for _ in 0..=QUEUE {
+        listener.tell(&picture, begun);
+    }
+    listener.tell(&picture, begun + PATIENCE);
+    assert!(!sent_away(), "so long they may take");
+    // A little room, and the time begins anew.
+    assert!(queue.recv().await.is_some());
+    let later = begun + PATIENCE + Duration::from_secs(1);
+    listener.tell(&picture, later);
+    listener.tell(&picture, later);
+    listener.tell(&picture, later + PATIENCE);
+    assert!(!sent_away());
+    listener.tell(&picture, later + PATIENCE + Duration::from_millis(1));
+    assert!(sent_away());
 }
