@@ -201,6 +201,11 @@ pub mod setting {
 pub const FILTER_BITS: usize = 32_768;
 const FILTER_WORDS: usize = FILTER_BITS / 64;
 
+/// So much before the end of a handover packets may open flows again. Only one whose daemon died comes to
+/// this: a client's next SYN would meet the handover of the next start, whereas packets of flows that are
+/// still to come would be answered with resets.
+pub const HANDOVER_REST_NS: u64 = 1_750_000_000;
+
 /// What every packet needs to know: the only value of the map `settings`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,7 +224,8 @@ pub struct Settings {
     /// interface that it leaves by.
     pub frame_max: u32,
     /// Until then, by `CLOCK_MONOTONIC`, what is of no known flow is dropped: it may be of one that is still
-    /// to come from another layout's tables. The daemon sets it for the moment of the change.
+    /// to come from another layout's tables. What would open a flow waits less ([`HANDOVER_REST_NS`]).
+    /// The daemon sets it again and again during the change.
     pub handover_until_ns: u64,
     /// One bit for each vip ([`hash::vip_bit`], with port 0 for a range of ports) and each address of
     /// one ([`VipKey::of_address`]), each source address of mode `nat` ([`hash::snat_bit`]), each end of a

@@ -11,7 +11,7 @@ use lb_common::{
     flow::{FlowKey, flag, side},
     hash,
     reason::{Kind, Reason},
-    service::{Settings, mode, setting},
+    service::{HANDOVER_REST_NS, Settings, mode, setting},
 };
 
 use crate::{
@@ -129,7 +129,7 @@ fn known<F: Readdress + Table, T: Life>(ctx: &XdpContext) -> Result<u32, Reason>
         if F::VERSION == 4 && settings.flags & setting::CROSSED != 0 {
             return Ok(CROSSED);
         }
-        return may_open::<F>(settings, key, key_hash);
+        return may_open::<F, T>(settings, &segment, key, key_hash);
     };
     if found.is_special() && !found.is_one_way() {
         return Ok(CROSSED);
@@ -149,18 +149,26 @@ fn unknown<F: Readdress + Table, T: Life>(ctx: &XdpContext) -> Result<u32, Reaso
     let segment = F::segment::<T>(Frame::new(ctx)?)?;
     let settings = maps::SETTINGS.get(0).ok_or(Reason::TableError)?;
     let key = &segment.key();
-    may_open::<F>(settings, key, hash::flow(key))
+    may_open::<F, T>(settings, &segment, key, hash::flow(key))
 }
 
 /// A segment of no known flow: one for a vip may open one ([`NEW`]).
 #[inline(always)]
-fn may_open<F: Family>(
+fn may_open<F: Family, T: Life>(
     settings: &Settings,
+    segment: &Segment<'_, F, T>,
     key: &FlowKey<F::Address>,
     key_hash: u64,
 ) -> Result<u32, Reason> {
-    if settings.handover_until_ns != 0 && now_ns() < settings.handover_until_ns {
-        return Err(Reason::Handover);
+    if settings.handover_until_ns != 0 {
+        let rest = if T::opens(segment) {
+            HANDOVER_REST_NS
+        } else {
+            0
+        };
+        if now_ns() + rest < settings.handover_until_ns {
+            return Err(Reason::Handover);
+        }
     }
     let service_idx = select::service::<F>(settings, key).ok_or(Reason::NotOurs)?;
     select::draft::<F>()?.key_hash = key_hash;

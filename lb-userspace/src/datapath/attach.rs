@@ -64,6 +64,7 @@ impl Datapath {
         modes: &[Mode],
         present: Option<Mode>,
     ) -> Result<Mode, DatapathError> {
+        self.hold_takeover()?;
         if let Some(mode) = present.filter(|mode| modes.contains(mode))
             && self.adopt(interface, ifindex, mode)?
         {

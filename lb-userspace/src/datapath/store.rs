@@ -4,7 +4,6 @@
 use std::{
     collections::{BTreeMap, HashMap},
     os::fd::AsFd as _,
-    time::Duration,
 };
 
 use aya::{
@@ -198,17 +197,6 @@ impl Store {
                 .map_err(at(names::INTERFACES))?;
         }
         Ok(())
-    }
-
-    /// Until then, by `CLOCK_MONOTONIC`, the program drops what is of no known flow; `None`: no longer.
-    ///
-    /// # Errors
-    /// When the settings cannot be read or written.
-    pub fn set_handover(&mut self, until: Option<Duration>) -> Result<(), DatapathError> {
-        let mut settings = self.settings.get(&0, 0).map_err(at(names::SETTINGS))?;
-        let until_ns = until.map_or(0, |until| until.as_nanos());
-        settings.handover_until_ns = u64::try_from(until_ns).unwrap_or(u64::MAX);
-        (self.settings.set(0, settings, 0)).map_err(at(names::SETTINGS))
     }
 
     /// The last pass of the sweeper that met a flow of this backend.

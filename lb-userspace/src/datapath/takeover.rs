@@ -10,6 +10,7 @@
 
 mod description;
 mod flows;
+mod handover;
 mod record;
 mod run;
 mod tables;
@@ -41,11 +42,12 @@ use tracing::{info, warn};
 use self::{
     description::{Description, ROOM},
     flows::RawEntry,
+    handover::Handover,
     record::Record,
     run::run,
 };
 use super::{
-    Datapath, clock,
+    Datapath,
     error::DatapathError,
     pins::Pins,
     store::{self, Store},
@@ -53,8 +55,6 @@ use super::{
 };
 use crate::tables::{Tables, diff::difference};
 
-/// For so long the new program drops what is of no known flow, should the daemon die meanwhile.
-const HANDOVER_AT_MOST: Duration = Duration::from_secs(2);
 /// Longer than a packet that met the old program takes to leave it.
 const LAST_PACKETS: Duration = Duration::from_millis(5);
 
@@ -65,7 +65,8 @@ pub(super) struct Takeover {
     /// The program `carry`.
     program: OwnedFd,
     begun: Instant,
-    handover: Option<Instant>,
+    /// While links change their program.
+    handover: Option<Handover>,
     /// Hashes of the entries carried so far, by those of their keys.
     carried: HashMap<u64, u64>,
     hasher: RandomState,
@@ -115,12 +116,22 @@ impl Takeover {
     /// # Errors
     /// When a map cannot be read or written.
     pub(super) fn carry_flows(&mut self, live: bool) -> Result<(), DatapathError> {
-        self.try_carry_flows(live).map_err(self.failed())
+        let failed = self.failed();
+        self.try_carry_flows(live).map_err(failed)?;
+        self.hold()
+    }
+
+    /// Goes on with the handover, where it has begun.
+    fn hold(&mut self) -> Result<(), DatapathError> {
+        self.handover.as_mut().map_or(Ok(()), Handover::hold)
     }
 
     fn try_carry_flows(&mut self, live: bool) -> io::Result<()> {
         for (version, shape) in &self.description.flows {
             flows::for_each(&self.folder, shape, live, |entry| {
+                if let Some(handover) = &mut self.handover {
+                    handover.hold().map_err(io::Error::other)?;
+                }
                 let RawEntry { bytes, confirmed } = *entry;
                 let key = Record {
                     bytes,
@@ -283,11 +294,8 @@ impl Takeover {
         }
     }
 
-    /// What went over, in words.
-    fn told(&self) -> String {
-        let handover = self
-            .handover
-            .map_or(Duration::ZERO, |since| since.elapsed());
+    /// What went over, in words; `handover` is how long that took.
+    fn told(&self, handover: Duration) -> String {
         format!(
             "took over from layout {}: {} entries of flows, in {:.0?}; links changed within {:.1?}",
             self.description.layout,
@@ -310,10 +318,16 @@ impl Datapath {
         };
         takeover.carry_clients(&self.pins)?;
         takeover.carry_flows(true)?;
-        takeover.handover = Some(Instant::now());
-        let until = clock::monotonic() + HANDOVER_AT_MOST;
-        self.store.set_handover(Some(until))?;
+        takeover.handover = Some(Handover::begin(&self.pins)?);
         self.pins.take_links(&takeover.folder)
+    }
+
+    /// Links are still being given the program. To be called before each.
+    ///
+    /// # Errors
+    /// When the settings cannot be written.
+    pub(super) fn hold_takeover(&mut self) -> Result<(), DatapathError> {
+        self.takeover.as_mut().map_or(Ok(()), Takeover::hold)
     }
 
     /// All links have the program: what is left of the other layout follows, and it goes.
@@ -326,8 +340,8 @@ impl Datapath {
         };
         thread::sleep(LAST_PACKETS);
         takeover.carry_flows(false)?;
-        self.store.set_handover(None)?;
-        let told = takeover.told();
+        let handover = takeover.handover.take().map(Handover::end).transpose()?;
+        let told = takeover.told(handover.unwrap_or_default());
         takeover.carry_counters().map_err(takeover.failed())?;
         self.pins.remove_other(&takeover.folder)?;
         info!("{told}");

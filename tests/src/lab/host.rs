@@ -108,7 +108,7 @@ impl Host {
     /// When it is not answered in full within [`http::TIMEOUT`].
     pub fn get(&self, url: &str) -> std::io::Result<Response> {
         let url = Url::parse(url);
-        self.inside(|| http::get(&url))
+        self.inside(|| http::get(&url, http::TIMEOUT))
     }
 
     /// The same for a body that is too long to hold, such as that of `/100mb`.
@@ -124,7 +124,11 @@ impl Host {
     #[must_use]
     pub fn get_many(&self, count: usize, url: &str) -> Report {
         let url = Url::parse(url);
-        self.inside(|| (0..count).map(|_| Request::make(&url)).collect())
+        self.inside(|| {
+            (0..count)
+                .map(|_| Request::make(&url, http::TIMEOUT))
+                .collect()
+        })
     }
 
     /// A kept-alive connection.

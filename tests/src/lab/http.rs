@@ -11,7 +11,7 @@ use socket2::SockRef;
 
 use super::body::Digest;
 
-/// How long connecting, and each read or write, may take.
+/// How long connecting, and each read or write, may take, unless told otherwise.
 pub const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// `http://ADDRESS[:PORT]/PATH`, with a literal address.
@@ -60,9 +60,9 @@ pub struct Connection {
 }
 
 /// One request on a connection of its own, which the server closes. Reads up to that end, so that
-/// a lost FIN is a failure too.
-pub(super) fn get(url: &Url) -> io::Result<Response> {
-    let mut connection = Connection::open(url)?;
+/// a lost FIN is a failure too. Connecting, and each read or write, may take `patience`.
+pub(super) fn get(url: &Url, patience: Duration) -> io::Result<Response> {
+    let mut connection = Connection::open_within(url, patience)?;
     let response = connection.ask(&url.path, "close")?;
     let mut rest = [0];
     match connection.stream.read(&mut rest)? {
@@ -98,9 +98,13 @@ pub(super) fn digest(url: &Url) -> io::Result<Digest> {
 impl Connection {
     /// Connects to the URL's address.
     pub(super) fn open(url: &Url) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&url.address, TIMEOUT)?;
-        stream.set_read_timeout(Some(TIMEOUT))?;
-        stream.set_write_timeout(Some(TIMEOUT))?;
+        Self::open_within(url, TIMEOUT)
+    }
+
+    fn open_within(url: &Url, patience: Duration) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&url.address, patience)?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_write_timeout(Some(patience))?;
         stream.set_nodelay(true)?;
         Ok(Self {
             stream: BufReader::new(stream),

@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     host::Host,
-    http::Url,
+    http::{self, Url},
     report::{Report, Request},
     wait::wait_until,
 };
@@ -22,6 +22,7 @@ pub struct Planned {
     url: Url,
     clients: usize,
     per_second: u32,
+    patience: Duration,
 }
 
 /// Running load. It stops when dropped.
@@ -40,6 +41,7 @@ impl Load {
             url: Url::parse(url),
             clients: 8,
             per_second: 400,
+            patience: http::TIMEOUT,
         }
     }
 
@@ -101,6 +103,13 @@ impl Planned {
         self
     }
 
+    /// How long connecting, and each read or write, may take.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
     /// Starts it on this host.
     #[must_use]
     pub fn from(self, host: &Host) -> Load {
@@ -113,6 +122,7 @@ impl Planned {
             .map(|number| {
                 let client = Client {
                     url: self.url.clone(),
+                    patience: self.patience,
                     first: start + pause * number / count,
                     pause,
                     done: Arc::clone(&done),
@@ -135,6 +145,7 @@ impl Planned {
 
 struct Client {
     url: Url,
+    patience: Duration,
     first: Instant,
     pause: Duration,
     done: Arc<Mutex<Vec<Request>>>,
@@ -146,7 +157,7 @@ impl Client {
         let mut next = self.first;
         while !self.stop.load(Ordering::Relaxed) {
             thread::sleep(next.saturating_duration_since(Instant::now()));
-            let request = Request::make(&self.url);
+            let request = Request::make(&self.url, self.patience);
             // After a request that hung, go on at the old pace rather than catch up in a burst.
             next = (next + self.pause).max(request.started);
             self.done

@@ -19,9 +19,9 @@ pub struct Request {
 
 impl Request {
     /// Makes the request, on a connection of its own, from wherever the calling thread is.
-    pub(super) fn make(url: &Url) -> Self {
+    pub(super) fn make(url: &Url, patience: Duration) -> Self {
         let started = Instant::now();
-        let outcome = match http::get(url) {
+        let outcome = match http::get(url, patience) {
             Ok(response) if response.status == 200 => Ok(response.backend),
             Ok(response) => Err(format!("status {}", response.status)),
             Err(error) => Err(error.to_string()),

@@ -3,7 +3,9 @@
 
 use std::net::SocketAddr;
 
-use lb_common::{carry::outcome, flow::state, reason::Reason, table::HALF_OPEN_WAYS};
+use lb_common::{
+    carry::outcome, flow::state, reason::Reason, service::HANDOVER_REST_NS, table::HALF_OPEN_WAYS,
+};
 use lb_tests::{
     packet::flag::*,
     rig::{Capacity, Entry, SIZES, Table, now_ns},
@@ -181,7 +183,15 @@ fn what_is_of_no_known_flow_waits() {
         // The host's own packets pass, whatever is going on.
         let own = scene.syn(stranger).to(scene.stranger_at(80));
         scene.rig.send(&own).passed_untouched(Reason::NotOurs);
-        // Should the daemon die meanwhile, it is over by itself.
+        // Should the daemon die meanwhile, it is over by itself: for new flows before a SYN is repeated.
+        scene.rig.change_settings(|settings| {
+            settings.handover_until_ns = now_ns() + HANDOVER_REST_NS - SECOND_NS / 20;
+        });
+        let ack = scene.ack(stranger);
+        scene.rig.send(&ack).dropped(Reason::Handover);
+        let other = scene.other_client(4);
+        let syn = scene.syn(other);
+        scene.rig.send(&syn).counts(&[Reason::FlowNew]);
         scene
             .rig
             .change_settings(|settings| settings.handover_until_ns = now_ns() - SECOND_NS);
