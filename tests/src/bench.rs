@@ -22,12 +22,23 @@ use rows::BASELINE;
 /// What to measure, and how long.
 #[derive(Clone, Debug)]
 pub struct Effort {
-    /// Only rows whose name contains this, and the baseline.
-    pub only: String,
+    /// Only the baseline and rows whose name contains one of these, or is it, where it begins with `=`;
+    /// all where there are none.
+    pub only: Vec<String>,
     /// Rounds; each measures every row once. Medians are taken over rounds.
     pub rounds: u32,
     /// Packets of each row in each round.
     pub packets: u32,
+}
+
+impl Effort {
+    fn wants(&self, row: &str) -> bool {
+        let named = |only: &String| match only.strip_prefix('=') {
+            Some(name) => row == name,
+            None => row.contains(only.as_str()),
+        };
+        self.only.is_empty() || self.only.iter().any(named)
+    }
 }
 
 /// Measures all rows. `progress` is told what happens.
@@ -42,7 +53,7 @@ pub fn packet(effort: &Effort, progress: impl Fn(&str)) -> Result<Report> {
     progress("loading the program and filling the flow tables");
     let mut rigs = tables::rigs();
     let mut rows = rows::all(&rigs);
-    rows.retain(|row| row.name == BASELINE || row.name.contains(&effort.only));
+    rows.retain(|row| row.name == BASELINE || effort.wants(&row.name));
     progress("warming up");
     for row in &mut rows {
         row.measure(&mut rigs, effort.packets)?;

@@ -16,12 +16,16 @@ use clap::Args;
 use super::{Failure, Places, print_bytes, print_text};
 use crate::net::survey::{Survey, survey};
 
+/// The file of the package, by which nothing is balanced: as long as it is what was delivered, nobody's work is
+/// lost with it.
+const DELIVERED: &str = include_str!("../../../packaging/divvy.yaml");
+
 #[derive(Debug, Args)]
 pub(super) struct Init {
     /// The file to write; the one of --config if omitted, and `-` for standard output.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Replaces a file that is there.
+    /// Replaces a file that is there. The package's own, as long as nobody edited it, is replaced without.
     #[arg(long)]
     force: bool,
 }
@@ -31,7 +35,8 @@ impl Init {
         let file = self.output.as_ref().unwrap_or(&places.config);
         let to_stdout = file.as_os_str() == "-";
         // Before the network is asked, which takes some seconds.
-        if !to_stdout && !self.force && file.symlink_metadata().is_ok() {
+        let replaces = self.force || fs::read(file).is_ok_and(|text| text == DELIVERED.as_bytes());
+        if !to_stdout && !replaces && file.symlink_metadata().is_ok() {
             return Err(there_already(file));
         }
         let survey = look().await?;
@@ -39,7 +44,7 @@ impl Init {
         if to_stdout {
             return print_bytes(page.as_bytes());
         }
-        write(file, &page, self.force).map_err(|error| match error.kind() {
+        write(file, &page, replaces).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => there_already(file),
             io::ErrorKind::PermissionDenied => Failure::failed(format!(
                 "cannot write {}: {error}; run as root, or name a file with --output",
@@ -81,7 +86,7 @@ async fn look() -> Result<Survey, Failure> {
 }
 
 /// `run` refuses a file that others may write.
-fn write(file: &Path, page: &str, force: bool) -> io::Result<()> {
+fn write(file: &Path, page: &str, replaces: bool) -> io::Result<()> {
     if let Some(folder) = file
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
@@ -90,7 +95,7 @@ fn write(file: &Path, page: &str, force: bool) -> io::Result<()> {
     }
     let mut options = fs::OpenOptions::new();
     options.write(true).mode(0o644);
-    if force {
+    if replaces {
         options.create(true).truncate(true);
     } else {
         options.create_new(true);

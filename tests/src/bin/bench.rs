@@ -32,9 +32,9 @@ enum What {
         /// Packets of each row in each round.
         #[arg(long, default_value_t = 1_000_000)]
         packets: u32,
-        /// Only rows whose name contains this, and the baseline.
-        #[arg(long, default_value = "")]
-        only: String,
+        /// Only the baseline and rows whose name contains this, or, after a `=`, is this; may be repeated.
+        #[arg(long)]
+        only: Vec<String>,
         /// Form of the report.
         #[arg(short, long, value_enum, default_value_t = Output::Table)]
         output: Output,

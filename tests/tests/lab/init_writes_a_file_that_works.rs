@@ -74,6 +74,14 @@ fn and_never_over_another() {
         "{printed}"
     );
 
+    // The package's own file is nobody's work, until somebody edits it.
+    let delivered = include_str!("../../../packaging/divvy.yaml");
+    divvy.write_config(delivered);
+    divvy.must(&["init"]);
+    assert_eq!(there(), printed);
+    divvy.write_config(&format!("{delivered}#"));
+    refused(&divvy.cli(&["init"]), 1, &["is there already"]);
+
     let elsewhere = lab.folder().join("a/b/divvy.yaml");
     let elsewhere = elsewhere.to_string_lossy();
     let said = divvy.must(&["init", "--output", &elsewhere]);

@@ -51,6 +51,7 @@ mod modes_page_prepares_backends;
 mod no_backend_gets_more_than_max_flows;
 mod one_way_flows_stay;
 mod overrides_last_until_undone;
+mod packed;
 mod refusal;
 mod reload_breaks_nothing;
 mod reload_takes_effect_whole;

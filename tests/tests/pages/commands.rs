@@ -281,10 +281,12 @@ impl<'a> Stage<'a> {
             )
             .replace("/run/divvy", &self.divvy.run_dir().to_string_lossy());
         let path = format!("PATH={}", self.path);
-        let output = self
-            .lab
-            .balancer()
-            .run(&["timeout", SECONDS, "env", &path, "bash", "-c", &command]);
+        // What a command writes is gone with the lab.
+        let folder = format!("--chdir={}", self.lab.folder().display());
+        let words = [
+            "timeout", SECONDS, "env", &folder, &path, "bash", "-c", &command,
+        ];
+        let output = self.lab.balancer().run(&words);
         if output.status.code() != Some(code) {
             return Some(format!(
                 "exit code {:?} and not {code}: {}",

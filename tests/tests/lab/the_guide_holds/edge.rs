@@ -5,13 +5,15 @@ use std::{
     fs,
     io::Write as _,
     net::TcpListener,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Output},
     thread,
     time::Duration,
 };
 
 use lb_tests::lab::{Host, Lab, Process, Version, wait_until};
+
+use crate::packed;
 
 const READY: Duration = Duration::from_secs(10);
 
@@ -34,10 +36,9 @@ impl Edge {
         }
         fs::copy(Version::This.binary(), folder.join("install/divvy"))
             .expect("the binary is built");
-        if let Some(package) = package() {
-            let name = package.file_name().expect("a file has a name");
-            fs::copy(&package, folder.join("install").join(name)).expect("copied");
-        }
+        let package = packed::named(packed::this(), ".deb");
+        let name = package.file_name().expect("a file has a name");
+        fs::copy(package, folder.join("install").join(name)).expect("copied");
         let script = format!(
             "set -e; cd '{path}'
              mount -t overlay overlay -o 'lowerdir=/,upperdir={path}/upper,workdir={path}/work' root
@@ -130,23 +131,11 @@ impl Edge {
         self.write(file, &text.replace(&old, &of('+')));
     }
 
-    /// Installs the package, if there is one, or the binary. False: there is none.
-    pub fn install(&self, what: &str, script: &str) -> bool {
-        if what == "deb" && package().is_none() {
-            return false;
-        }
+    /// Runs a script where the package and the binary lie.
+    pub fn install(&self, script: &str) {
         let here = self.folder.join("install");
         self.must(&format!("cd '{}'\n{script}", here.display()));
-        true
     }
-}
-
-/// The package that `cargo xtask dist` made, if it did.
-fn package() -> Option<PathBuf> {
-    let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/dist");
-    let files = fs::read_dir(dist).ok()?;
-    let mut packages = files.flatten().map(|file| file.path());
-    packages.find(|path| path.extension().is_some_and(|end| end == "deb"))
 }
 
 /// Whether it succeeded, and what it printed.

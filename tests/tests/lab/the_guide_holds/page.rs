@@ -4,7 +4,6 @@
 #[derive(Debug)]
 pub enum Step {
     Install {
-        what: &'static str,
         script: &'static str,
     },
     Run {
@@ -62,10 +61,7 @@ pub fn steps(page: &'static str) -> Vec<Step> {
 fn step(marker: &'static str, text: &'static str) -> Step {
     let (what, of) = marker.split_once(": ").expect(marker);
     match what {
-        "install" => Step::Install {
-            what: of,
-            script: text,
-        },
+        "install" => Step::Install { script: text },
         "edit" => Step::Edit {
             file: of,
             diff: text,

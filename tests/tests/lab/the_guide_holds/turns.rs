@@ -33,7 +33,7 @@ pub fn all_of(page: &'static str) {
     let lab = Lab::one_arm("turns").backends(1).start();
     let mut edge = Edge::new(&lab);
     edge.must("mkdir -p /etc/divvy");
-    assert!(edge.install("binary", "install -m 755 divvy /usr/bin/divvy"));
+    edge.install("install -m 755 divvy /usr/bin/divvy");
     let rows = rows(page);
     let mut taken = BTreeSet::new();
     for (what, seen) in &rows {
