@@ -35,7 +35,7 @@ impl Init {
         let file = self.output.as_ref().unwrap_or(&places.config);
         let to_stdout = file.as_os_str() == "-";
         // Before the network is asked, which takes some seconds.
-        let replaces = self.force || fs::read(file).is_ok_and(|text| text == DELIVERED.as_bytes());
+        let replaces = self.force || is_delivered(file);
         if !to_stdout && !replaces && file.symlink_metadata().is_ok() {
             return Err(there_already(file));
         }
@@ -64,6 +64,12 @@ impl Init {
             file.display()
         ))
     }
+}
+
+/// What is no common file, such as a terminal, is not read.
+fn is_delivered(file: &Path) -> bool {
+    file.metadata().is_ok_and(|there| there.is_file())
+        && fs::read(file).is_ok_and(|text| text == DELIVERED.as_bytes())
 }
 
 fn there_already(file: &Path) -> Failure {

@@ -11,6 +11,7 @@
 mod description;
 mod flows;
 mod handover;
+mod pinned;
 mod record;
 mod run;
 mod tables;
@@ -19,15 +20,15 @@ use std::{
     collections::HashMap,
     hash::{BuildHasher as _, RandomState},
     io,
-    os::fd::{AsFd as _, OwnedFd},
-    path::{Path, PathBuf},
+    os::fd::OwnedFd,
+    path::PathBuf,
     thread,
     time::{Duration, Instant},
 };
 
 use aya::{
     Pod,
-    maps::{Array, HashMap as BpfHashMap, IterableMap as _, MapData},
+    maps::{HashMap as BpfHashMap, MapData},
 };
 use lb_common::{
     MAX_BACKENDS,
@@ -39,19 +40,17 @@ use lb_common::{
 };
 use tracing::{info, warn};
 
+pub(super) use self::pinned::describe;
 use self::{
-    description::{Description, ROOM},
-    flows::RawEntry,
-    handover::Handover,
-    record::Record,
-    run::run,
+    description::Description, flows::RawEntry, handover::Handover, pinned::read_description,
+    record::Record, run::run,
 };
 use super::{
     Datapath,
     error::DatapathError,
     pins::Pins,
     store::{self, Store},
-    sys::{self, RawMap},
+    sys::RawMap,
 };
 use crate::tables::{Tables, diff::difference};
 
@@ -81,10 +80,10 @@ struct Tally {
 }
 
 impl Takeover {
-    /// Reads what another version wrote of its layout.
+    /// From the layout in this folder, as another version described it.
     ///
     /// # Errors
-    /// When it wrote nothing, or nothing that can be read.
+    /// When it did not, or not so that it can be read.
     pub(super) fn of(folder: PathBuf, program: OwnedFd) -> Result<Self, DatapathError> {
         Ok(Self {
             description: read_description(&folder)?,
@@ -356,46 +355,4 @@ impl Datapath {
         }
         Ok(())
     }
-}
-
-/// Writes the description of this version's layout beside its maps, or finds it there.
-///
-/// # Errors
-/// When it cannot be written, or another one is there.
-pub(super) fn describe(pins: &Pins) -> Result<(), DatapathError> {
-    let path = pins.map(names::LAYOUT);
-    let own = Description::own();
-    if path.exists() {
-        let folder = path.parent().unwrap_or(&path);
-        let there = read_description(folder)?;
-        if there.layout == own.layout && there.maps == own.maps && there.flows == own.flows {
-            return Ok(());
-        }
-        return Err(DatapathError::ForeignPin {
-            path,
-            what: format!("it describes another layout, of divvy {}", there.version),
-        });
-    }
-    let failed = |error: io::Error| DatapathError::Folder {
-        path: path.clone(),
-        source: error,
-    };
-    let mut map: Array<MapData, [u8; ROOM]> =
-        Array::create(1, 0).map_err(store::at(names::LAYOUT))?;
-    map.set(0, own.to_bytes(), 0)
-        .map_err(store::at(names::LAYOUT))?;
-    sys::pin(map.map().fd().as_fd(), &path).map_err(failed)
-}
-
-fn read_description(folder: &Path) -> Result<Description, DatapathError> {
-    let path = folder.join(names::LAYOUT);
-    let unknown = |reason: String| DatapathError::UnknownLayout {
-        folder: folder.to_owned(),
-        reason,
-    };
-    let map = RawMap::open(&path, 4, u32::try_from(ROOM).expect("a small constant"));
-    let mut bytes = Vec::new();
-    map.and_then(|map| map.read_at(0, &mut bytes))
-        .map_err(|error| unknown(error.to_string()))?;
-    Description::from_bytes(&bytes).map_err(|error| unknown(error.to_string()))
 }

@@ -81,6 +81,12 @@ fn and_never_over_another() {
     assert_eq!(there(), printed);
     divvy.write_config(&format!("{delivered}#"));
     refused(&divvy.cli(&["init"]), 1, &["is there already"]);
+    // What has no end is not read.
+    refused(
+        &divvy.cli(&["init", "--output", "/dev/zero"]),
+        1,
+        &["is there already"],
+    );
 
     let elsewhere = lab.folder().join("a/b/divvy.yaml");
     let elsewhere = elsewhere.to_string_lossy();
